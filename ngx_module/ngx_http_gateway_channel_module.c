@@ -1,0 +1,703 @@
+/*
+ * gateway_channel_zone, and what a location says of channels:
+ * gateway_channel, gateway_subscribe_allow, gateway_publish_allow,
+ * gateway_channel_claim.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_gateway_channel_zone.h"
+#include "ngx_http_gateway_channel_conf.h"
+#include "../src/pattern.h"
+
+
+#define NGX_HTTP_GATEWAY_MIN_ZONE     (16 * 4096)
+#define NGX_HTTP_GATEWAY_MAX_MESSAGE  (1024 * 1024 * 1024)
+
+
+typedef struct {
+    ngx_array_t                    zones;  /* of pointers, see ..._zones() */
+} ngx_http_gateway_channel_main_conf_t;
+
+
+static void *ngx_http_gateway_channel_create_main_conf(ngx_conf_t *cf);
+static void *ngx_http_gateway_channel_create_loc_conf(ngx_conf_t *cf);
+static char *ngx_http_gateway_channel_merge_loc_conf(ngx_conf_t *cf,
+    void *parent, void *child);
+static ngx_int_t ngx_http_gateway_channel_preconf(ngx_conf_t *cf);
+static ngx_int_t ngx_http_gateway_channel_postconf(ngx_conf_t *cf);
+static ngx_int_t ngx_http_gateway_channel_init_process(ngx_cycle_t *cycle);
+static char *ngx_http_gateway_channel_zone(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+static ngx_int_t ngx_http_gateway_channel_init_zone(ngx_shm_zone_t *shm_zone,
+    void *data);
+static void ngx_http_gateway_channel_died(ngx_uint_t slot);
+static void ngx_http_gateway_channel_woken(void);
+
+
+static ngx_array_t                  ngx_http_gateway_no_zones;
+static ngx_array_t                 *ngx_http_gateway_zones =
+                                                  &ngx_http_gateway_no_zones;
+
+static ngx_http_gateway_listener_t  ngx_http_gateway_channel_listener = {
+    ngx_http_gateway_channel_woken,
+    ngx_http_gateway_channel_died,
+    NULL
+};
+
+
+static ngx_command_t  ngx_http_gateway_channel_commands[] = {
+
+    { ngx_string("gateway_channel_zone"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+      ngx_http_gateway_channel_zone,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("gateway_channel"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_set_complex_value_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_gateway_channel_loc_conf_t, channel),
+      NULL },
+
+    { ngx_string("gateway_subscribe_allow"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_gateway_allow_directive,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_gateway_channel_loc_conf_t,
+               allow[NGX_HTTP_GATEWAY_SUBSCRIBE]),
+      NULL },
+
+    { ngx_string("gateway_publish_allow"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_gateway_allow_directive,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_gateway_channel_loc_conf_t,
+               allow[NGX_HTTP_GATEWAY_PUBLISH]),
+      NULL },
+
+    { ngx_string("gateway_channel_claim"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_gateway_channel_loc_conf_t, claim),
+      NULL },
+
+      ngx_null_command
+};
+
+
+static ngx_http_module_t  ngx_http_gateway_channel_module_ctx = {
+    ngx_http_gateway_channel_preconf,      /* preconfiguration */
+    ngx_http_gateway_channel_postconf,     /* postconfiguration */
+
+    ngx_http_gateway_channel_create_main_conf,
+    NULL,                                  /* init main configuration */
+
+    NULL,                                  /* create server configuration */
+    NULL,                                  /* merge server configuration */
+
+    ngx_http_gateway_channel_create_loc_conf,
+    ngx_http_gateway_channel_merge_loc_conf
+};
+
+
+ngx_module_t  ngx_http_gateway_channel_module = {
+    NGX_MODULE_V1,
+    &ngx_http_gateway_channel_module_ctx,  /* module context */
+    ngx_http_gateway_channel_commands,     /* module directives */
+    NGX_HTTP_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    ngx_http_gateway_channel_init_process, /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    NULL,                                  /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+ngx_array_t *
+ngx_http_gateway_channel_zones(void)
+{
+    return ngx_http_gateway_zones;
+}
+
+
+static void *
+ngx_http_gateway_channel_create_main_conf(ngx_conf_t *cf)
+{
+    ngx_http_gateway_channel_main_conf_t  *mcf;
+
+    mcf = ngx_pcalloc(cf->pool, sizeof(*mcf));
+    if (mcf == NULL) {
+        return NULL;
+    }
+
+    if (ngx_array_init(&mcf->zones, cf->pool, 2,
+                       sizeof(ngx_http_gateway_channel_zone_t *))
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
+    return mcf;
+}
+
+
+static void *
+ngx_http_gateway_channel_create_loc_conf(ngx_conf_t *cf)
+{
+    ngx_uint_t                            i;
+    ngx_http_gateway_channel_loc_conf_t  *conf;
+
+    conf = ngx_pcalloc(cf->pool, sizeof(*conf));
+    if (conf == NULL) {
+        return NULL;
+    }
+
+    for (i = 0; i < 2; i++) {
+        conf->allow[i] = NGX_CONF_UNSET_PTR;
+    }
+
+    conf->channel = NGX_CONF_UNSET_PTR;
+
+    return conf;
+}
+
+
+static char *
+ngx_http_gateway_channel_merge_loc_conf(ngx_conf_t *cf, void *parent,
+    void *child)
+{
+    ngx_http_gateway_channel_loc_conf_t  *prev = parent;
+    ngx_http_gateway_channel_loc_conf_t  *conf = child;
+
+    ngx_uint_t  i;
+
+    for (i = 0; i < 2; i++) {
+        ngx_conf_merge_ptr_value(conf->allow[i], prev->allow[i], NULL);
+    }
+
+    ngx_conf_merge_ptr_value(conf->channel, prev->channel, NULL);
+    ngx_conf_merge_str_value(conf->claim, prev->claim, "");
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_http_gateway_channel_preconf(ngx_conf_t *cf)
+{
+    return ngx_http_gateway_worker_listen(cf,
+                                          &ngx_http_gateway_channel_listener);
+}
+
+
+static ngx_int_t
+ngx_http_gateway_channel_postconf(ngx_conf_t *cf)
+{
+    ngx_uint_t                              i;
+    ngx_http_gateway_channel_zone_t       **zones;
+    ngx_http_gateway_channel_main_conf_t   *mcf;
+
+    mcf = ngx_http_conf_get_module_main_conf(cf,
+                                             ngx_http_gateway_channel_module);
+    zones = mcf->zones.elts;
+
+    for (i = 0; i < mcf->zones.nelts; i++) {
+
+        if (zones[i]->shm_zone == NULL) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "channel zone \"%V\" is not defined, write "
+                          "\"gateway_channel_zone %V:10m;\" in the http "
+                          "block", &zones[i]->name, &zones[i]->name);
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_gateway_channel_init_process(ngx_cycle_t *cycle)
+{
+    ngx_http_gateway_channel_main_conf_t  *mcf;
+
+    mcf = ngx_http_cycle_get_module_main_conf(cycle,
+                                             ngx_http_gateway_channel_module);
+    if (mcf) {
+        ngx_http_gateway_zones = &mcf->zones;
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_gateway_channel_woken(void)
+{
+    ngx_http_gateway_fanout_post(1);
+}
+
+
+/* Everything that the worker still needed is given back. */
+
+static void
+ngx_http_gateway_channel_died(ngx_uint_t slot)
+{
+    ngx_uint_t                         i;
+    ngx_queue_t                       *readers;
+    ngx_http_gateway_reader_t         *reader;
+    ngx_http_gateway_channel_sh_t     *sh;
+    ngx_http_gateway_channel_zone_t  **zones;
+
+    /* a new worker buries the dead before this module's own turn to start */
+    (void) ngx_http_gateway_channel_init_process((ngx_cycle_t *) ngx_cycle);
+
+    zones = ngx_http_gateway_zones->elts;
+
+    for (i = 0; i < ngx_http_gateway_zones->nelts; i++) {
+        sh = zones[i]->sh;
+        readers = &sh->slots[slot].readers;
+
+        ngx_shmtx_lock(&zones[i]->shpool->mutex);
+
+        while (!ngx_queue_empty(readers)) {
+            reader = ngx_queue_data(ngx_queue_head(readers),
+                                    ngx_http_gateway_reader_t, in_slot);
+            ngx_http_gateway_reader_drop(zones[i], reader);
+        }
+
+        ngx_shmtx_unlock(&zones[i]->shpool->mutex);
+    }
+}
+
+
+ngx_http_gateway_channel_zone_t *
+ngx_http_gateway_channel_zone_get(ngx_conf_t *cf, ngx_str_t *name)
+{
+    ngx_uint_t                              i;
+    ngx_http_gateway_channel_zone_t        *zone, **zones;
+    ngx_http_gateway_channel_main_conf_t   *mcf;
+
+    mcf = ngx_http_conf_get_module_main_conf(cf,
+                                             ngx_http_gateway_channel_module);
+    zones = mcf->zones.elts;
+
+    for (i = 0; i < mcf->zones.nelts; i++) {
+        if (zones[i]->name.len == name->len
+            && ngx_strncmp(zones[i]->name.data, name->data, name->len) == 0)
+        {
+            return zones[i];
+        }
+    }
+
+    zones = ngx_array_push(&mcf->zones);
+    zone = ngx_pcalloc(cf->pool, sizeof(*zone));
+
+    if (zones == NULL || zone == NULL) {
+        return NULL;
+    }
+
+    zone->name = *name;
+    *zones = zone;
+
+    return zone;
+}
+
+
+/* What is read when somebody asks for metrics. */
+
+static void
+ngx_http_gateway_channel_collect(void *data, ngx_http_gateway_emit_pt emit,
+    void *ctx, ngx_pool_t *pool)
+{
+    size_t                            total, used;
+    ngx_str_t                         labels;
+    ngx_uint_t                        i;
+    ngx_http_gateway_channel_zone_t  *zone = data;
+
+    static char  *kinds[] = { "used", "total" };
+    static char  *help = "Shared memory of a zone in bytes.";
+
+    total = zone->shm_zone->shm.size;
+    used = total - zone->shpool->pfree * ngx_pagesize;
+
+    labels.data = ngx_pnalloc(pool, zone->label.len + sizeof(",kind=\"total\""));
+    if (labels.data == NULL) {
+        return;
+    }
+
+    for (i = 0; i < 2; i++) {
+        labels.len = ngx_sprintf(labels.data, "%V,kind=\"%s\"", &zone->label,
+                                 kinds[i])
+                     - labels.data;
+
+        emit(ctx, "gateway_zone_bytes", &labels, help, NGX_HTTP_GATEWAY_GAUGE,
+             i ? total : used);
+    }
+}
+
+
+static ngx_http_gateway_metric_t *
+ngx_http_gateway_channel_metric(ngx_conf_t *cf,
+    ngx_http_gateway_channel_zone_t *zone,
+    ngx_http_gateway_metric_type_e type, char *name, char *reason, char *help)
+{
+    u_char     *p;
+    ngx_str_t   labels;
+
+    labels = zone->label;
+
+    if (reason) {
+        p = ngx_pnalloc(cf->pool, labels.len + sizeof(",reason=\"\"")
+                                  + ngx_strlen(reason));
+        if (p == NULL) {
+            return NULL;
+        }
+
+        labels.len = ngx_sprintf(p, "%V,reason=\"%s\"", &zone->label, reason)
+                     - p;
+        labels.data = p;
+    }
+
+    return ngx_http_gateway_metric(cf, type, name, &labels, help);
+}
+
+
+static ngx_int_t
+ngx_http_gateway_channel_metrics(ngx_conf_t *cf,
+    ngx_http_gateway_channel_zone_t *zone)
+{
+    static char  *dropped = "gateway_messages_dropped_total";
+    static char  *dropped_help = "Messages that were not published or did "
+                                 "not reach a subscriber.";
+
+    if (ngx_http_gateway_metric_label(cf, &zone->label, "zone", &zone->name)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    zone->published = ngx_http_gateway_channel_metric(cf, zone,
+                          NGX_HTTP_GATEWAY_COUNTER,
+                          "gateway_messages_published_total", NULL,
+                          "Messages published on channels.");
+
+    zone->delivered = ngx_http_gateway_channel_metric(cf, zone,
+                          NGX_HTTP_GATEWAY_COUNTER,
+                          "gateway_messages_delivered_total", NULL,
+                          "Messages handed to subscribers' sockets.");
+
+    zone->dropped_full = ngx_http_gateway_channel_metric(cf, zone,
+                          NGX_HTTP_GATEWAY_COUNTER, dropped, "full",
+                          dropped_help);
+
+    zone->dropped_overflow = ngx_http_gateway_channel_metric(cf, zone,
+                          NGX_HTTP_GATEWAY_COUNTER, dropped, "overflow",
+                          dropped_help);
+
+    zone->dropped_forbidden = ngx_http_gateway_channel_metric(cf, zone,
+                          NGX_HTTP_GATEWAY_COUNTER, dropped, "forbidden",
+                          dropped_help);
+
+    zone->latency = ngx_http_gateway_channel_metric(cf, zone,
+                          NGX_HTTP_GATEWAY_HISTOGRAM,
+                          "gateway_publish_seconds", NULL,
+                          "From publishing to the end of sending to a "
+                          "worker's subscribers.");
+
+    if (zone->published == NULL || zone->delivered == NULL
+        || zone->dropped_full == NULL || zone->dropped_overflow == NULL
+        || zone->dropped_forbidden == NULL || zone->latency == NULL)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_gateway_collector(cf, ngx_http_gateway_channel_collect,
+                                      zone);
+}
+
+
+static char *
+ngx_http_gateway_channel_zone_params(ngx_conf_t *cf,
+    ngx_http_gateway_channel_zone_t *zone)
+{
+    ngx_int_t    n;
+    ngx_str_t   *value, s;
+    ngx_uint_t   i;
+
+    value = cf->args->elts;
+
+    zone->history = 100;
+    zone->history_ttl = 600000;
+    zone->max_message = 65536;
+
+    for (i = 2; i < cf->args->nelts; i++) {
+
+        if (ngx_strncmp(value[i].data, "history=", 8) == 0) {
+            n = ngx_atoi(value[i].data + 8, value[i].len - 8);
+            if (n == NGX_ERROR || n > 1000000) {
+                goto invalid_history;
+            }
+
+            zone->history = n;
+            continue;
+        }
+
+        if (ngx_strncmp(value[i].data, "history_ttl=", 12) == 0) {
+            s.data = value[i].data + 12;
+            s.len = value[i].len - 12;
+
+            n = ngx_parse_time(&s, 0);
+            if (n == NGX_ERROR || n == 0) {
+                goto invalid_ttl;
+            }
+
+            zone->history_ttl = n;
+            continue;
+        }
+
+        if (ngx_strncmp(value[i].data, "max_message=", 12) == 0) {
+            s.data = value[i].data + 12;
+            s.len = value[i].len - 12;
+
+            n = ngx_parse_size(&s);
+            if (n == NGX_ERROR || n == 0
+                || n > NGX_HTTP_GATEWAY_MAX_MESSAGE)
+            {
+                goto invalid_size;
+            }
+
+            zone->max_message = n;
+            continue;
+        }
+
+        if (ngx_strncmp(value[i].data, "redis=", 6) == 0) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"%V\": Redis is not supported by this "
+                               "version, leave \"redis=\" out", &value[i]);
+            return NGX_CONF_ERROR;
+        }
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\", \"history=number\", "
+                           "\"history_ttl=time\" or \"max_message=size\" is "
+                           "accepted", &value[i]);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+
+invalid_history:
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid \"%V\", a number of messages from 0 to "
+                       "1000000 is accepted", &value[i]);
+    return NGX_CONF_ERROR;
+
+invalid_ttl:
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid \"%V\", a time such as 10m, 30s or 500ms is "
+                       "accepted", &value[i]);
+    return NGX_CONF_ERROR;
+
+invalid_size:
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid \"%V\", a size from 1 to 1g such as 64k is "
+                       "accepted", &value[i]);
+    return NGX_CONF_ERROR;
+}
+
+
+/* A changed size makes a new zone, and the messages of the old one are not
+ * taken over: that must not happen unnoticed. */
+
+static void
+ngx_http_gateway_channel_zone_changed(ngx_conf_t *cf, ngx_str_t *shm_name,
+    ngx_str_t *name, size_t size)
+{
+    ngx_uint_t        i;
+    ngx_shm_zone_t   *shm_zone;
+    ngx_list_part_t  *part;
+
+    if (cf->cycle->old_cycle == NULL) {
+        return;
+    }
+
+    part = &cf->cycle->old_cycle->shared_memory.part;
+    shm_zone = part->elts;
+
+    for (i = 0; /* void */ ; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                return;
+            }
+
+            part = part->next;
+            shm_zone = part->elts;
+            i = 0;
+        }
+
+        if (shm_zone[i].shm.name.len == shm_name->len
+            && ngx_strncmp(shm_zone[i].shm.name.data, shm_name->data,
+                           shm_name->len) == 0
+            && shm_zone[i].shm.size != size)
+        {
+            ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                          "the size of gateway_channel_zone \"%V\" has "
+                          "changed: it is a new zone without channels, and "
+                          "subscribers of the old workers stay in the old "
+                          "one", name);
+            return;
+        }
+    }
+}
+
+
+static char *
+ngx_http_gateway_channel_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    u_char                           *p;
+    ssize_t                           size;
+    ngx_str_t                        *value, name, s, shm_name;
+    ngx_http_gateway_channel_zone_t  *zone;
+
+    value = cf->args->elts;
+    p = (u_char *) ngx_strchr(value[1].data, ':');
+
+    if (p == NULL || p == value[1].data) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid zone \"%V\", \"name:size\" such as "
+                           "\"news:10m\" is accepted", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    name.data = value[1].data;
+    name.len = p - name.data;
+
+    s.data = p + 1;
+    s.len = value[1].data + value[1].len - s.data;
+
+    size = ngx_parse_size(&s);
+
+    if (size < NGX_HTTP_GATEWAY_MIN_ZONE) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid size \"%V\" of zone \"%V\", 64k or more "
+                           "is accepted, such as 10m", &s, &name);
+        return NGX_CONF_ERROR;
+    }
+
+    zone = ngx_http_gateway_channel_zone_get(cf, &name);
+    if (zone == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (zone->shm_zone) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "zone \"%V\" is duplicate, define it once", &name);
+        return NGX_CONF_ERROR;
+    }
+
+    if (ngx_http_gateway_channel_zone_params(cf, zone) != NGX_CONF_OK
+        || ngx_http_gateway_channel_metrics(cf, zone) != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    if ((size_t) size < 4 * zone->max_message) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "zone \"%V\" of %V cannot hold messages of %uz "
+                           "bytes, make it at least four times "
+                           "\"max_message\"", &name, &s, zone->max_message);
+        return NGX_CONF_ERROR;
+    }
+
+    /* zones of different kinds may have one name */
+
+    shm_name.data = ngx_pnalloc(cf->pool, name.len + 16);
+    if (shm_name.data == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    shm_name.len = ngx_sprintf(shm_name.data, "gateway_channel/%V", &name)
+                   - shm_name.data;
+
+    ngx_http_gateway_channel_zone_changed(cf, &shm_name, &name, size);
+
+    zone->shm_zone = ngx_shared_memory_add(cf, &shm_name, size,
+                                           &ngx_http_gateway_channel_module);
+    if (zone->shm_zone == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    zone->shm_zone->init = ngx_http_gateway_channel_init_zone;
+    zone->shm_zone->data = zone;
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_http_gateway_channel_init_zone(ngx_shm_zone_t *shm_zone, void *data)
+{
+    ngx_uint_t                        i;
+    ngx_http_gateway_channel_sh_t    *sh;
+    ngx_http_gateway_channel_zone_t  *zone, *old;
+
+    zone = shm_zone->data;
+    old = data;
+
+    zone->shpool = (ngx_slab_pool_t *) shm_zone->shm.addr;
+
+    if (old) {
+        zone->sh = old->sh;
+        return NGX_OK;
+    }
+
+    if (shm_zone->shm.exists) {
+        zone->sh = zone->shpool->data;
+        return NGX_OK;
+    }
+
+    sh = ngx_slab_calloc(zone->shpool, sizeof(*sh));
+    if (sh == NULL) {
+        return NGX_ERROR;
+    }
+
+    /* the insert function is nginx's own: it stays where it is while modules
+     * are loaded anew */
+    ngx_rbtree_init(&sh->rbtree, &sh->sentinel,
+                    ngx_str_rbtree_insert_value);
+    ngx_queue_init(&sh->lru);
+
+    for (i = 0; i < NGX_HTTP_GATEWAY_MAX_WORKERS; i++) {
+        ngx_queue_init(&sh->slots[i].readers);
+        ngx_queue_init(&sh->slots[i].dirty);
+    }
+
+    zone->shpool->log_ctx = ngx_slab_alloc(zone->shpool, 300);
+    if (zone->shpool->log_ctx == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_snprintf(zone->shpool->log_ctx, 300,
+                 " in gateway_channel_zone \"%V\"%Z", &zone->name);
+    zone->shpool->log_nomem = 0;
+
+    zone->shpool->data = sh;
+    zone->sh = sh;
+
+    return NGX_OK;
+}

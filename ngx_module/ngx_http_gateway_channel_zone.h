@@ -1,0 +1,116 @@
+/*
+ * A channel zone's shared memory. Only the zone itself and the fan-out know
+ * it; everything here needs the zone's mutex.
+ *
+ *   sh ── rbtree ── channel ── log, forms              (src/channel_log.h)
+ *    │               └─ readers ── reader: worker slot 0, its lows
+ *    │                              reader: worker slot 1
+ *    ├─ lru: channels, the latest used first
+ *    └─ slot[n]: readers of that worker; those with news for it
+ *
+ * A reader stands for all subscribers of one channel in one worker. It says
+ * what that worker still needs; what no reader needs and history does not
+ * keep is freed. When a worker dies its readers are dropped, and with them
+ * everything it held.
+ */
+
+#ifndef NGX_HTTP_GATEWAY_CHANNEL_ZONE_H_INCLUDED
+#define NGX_HTTP_GATEWAY_CHANNEL_ZONE_H_INCLUDED
+
+
+#include "ngx_http_gateway_channel.h"
+#include "ngx_http_gateway_worker.h"
+
+
+/* What may gather for this worker's own subscribers before they are served
+ * ahead of further publishers. */
+#define NGX_HTTP_GATEWAY_BURST  (64 * 1024)
+
+
+typedef struct {
+    ngx_str_node_t                 sn;
+    ngx_queue_t                    lru;
+    ngx_queue_t                    readers;
+    gw_channel_log_t               log;
+    u_char                         name[1];
+} ngx_http_gateway_channel_t;
+
+
+typedef struct {
+    ngx_queue_t                    in_channel;
+    ngx_queue_t                    in_slot;
+    ngx_queue_t                    in_dirty;
+    ngx_http_gateway_channel_t    *channel;
+    ngx_uint_t                     slot;
+    ngx_uint_t                     subscribers;
+    ngx_uint_t                     opened[GW_FORMS];
+    gw_lows_t                      lows;
+    uint64_t                       news_us;  /* first unserved publish */
+    size_t                         news;     /* bytes published since then */
+    void                          *hub;      /* in its worker's memory */
+    ngx_uint_t                     dirty;    /* has news for its worker */
+} ngx_http_gateway_reader_t;
+
+
+typedef struct {
+    ngx_queue_t                    readers;
+    ngx_queue_t                    dirty;
+} ngx_http_gateway_channel_slot_t;
+
+
+typedef struct {
+    ngx_rbtree_t                   rbtree;
+    ngx_rbtree_node_t              sentinel;
+    ngx_queue_t                    lru;
+    ngx_uint_t                     channels;
+    ngx_http_gateway_channel_slot_t
+                                   slots[NGX_HTTP_GATEWAY_MAX_WORKERS];
+} ngx_http_gateway_channel_sh_t;
+
+
+gw_alloc_t ngx_http_gateway_channel_alloc(
+    ngx_http_gateway_channel_zone_t *zone);
+
+ngx_http_gateway_channel_t *ngx_http_gateway_channel_lookup(
+    ngx_http_gateway_channel_zone_t *zone, ngx_str_t *name);
+
+/* Finds or makes; drops what was used least recently where there is no
+ * room. NULL: the zone is full. */
+ngx_http_gateway_channel_t *ngx_http_gateway_channel_obtain(
+    ngx_http_gateway_channel_zone_t *zone, ngx_str_t *name);
+
+/* Frees memory of channels used least recently; 0: there is nothing left to
+ * free. `keep` itself is not removed, but may lose history. */
+ngx_uint_t ngx_http_gateway_channel_evict(
+    ngx_http_gateway_channel_zone_t *zone, ngx_http_gateway_channel_t *keep);
+
+/* This worker's reader of the channel, made where there is none. NULL: the
+ * zone is full, or the worker has no slot. */
+ngx_http_gateway_reader_t *ngx_http_gateway_reader_obtain(
+    ngx_http_gateway_channel_zone_t *zone, ngx_http_gateway_channel_t *ch);
+
+/* Opens a form for the reader, once. NGX_OK or NGX_ERROR. */
+ngx_int_t ngx_http_gateway_reader_open(ngx_http_gateway_channel_zone_t *zone,
+    ngx_http_gateway_reader_t *reader, gw_form_e form);
+
+void ngx_http_gateway_reader_drop(ngx_http_gateway_channel_zone_t *zone,
+    ngx_http_gateway_reader_t *reader);
+
+/* Forgets what is too old or too much, and what no reader needs. */
+void ngx_http_gateway_channel_trim(ngx_http_gateway_channel_zone_t *zone,
+    ngx_http_gateway_channel_t *ch);
+
+void ngx_http_gateway_channel_describe(ngx_http_gateway_channel_t *ch,
+    ngx_http_gateway_channel_info_t *info);
+
+/* Called by the zone, without the mutex, when this worker has news itself:
+ * serves it soon; at once where more than a burst has gathered. */
+void ngx_http_gateway_fanout_post(ngx_uint_t at_once);
+
+/* The zones of this worker's configuration. */
+ngx_array_t *ngx_http_gateway_channel_zones(void);
+
+uint64_t ngx_http_gateway_monotonic_us(void);
+
+
+#endif /* NGX_HTTP_GATEWAY_CHANNEL_ZONE_H_INCLUDED */

@@ -1,0 +1,77 @@
+/*
+ * What other features ask of gateway_jwt.
+ */
+
+#ifndef NGX_HTTP_GATEWAY_JWT_H_INCLUDED
+#define NGX_HTTP_GATEWAY_JWT_H_INCLUDED
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include <jansson.h>
+
+
+/* A verified token. Lives as long as the request's pool; claims are not to
+ * be changed (they may be shared with the cache of verified tokens). */
+
+typedef struct {
+    json_t        *claims;        /* the payload: an object */
+    ngx_str_t      subject;       /* claim sub; data is NULL without one */
+    time_t         expires;       /* claim exp, 0 without one */
+} ngx_http_gateway_identity_t;
+
+
+/* Whether gateway_jwt is on in the request's location. */
+ngx_uint_t ngx_http_gateway_jwt_required(ngx_http_request_t *r);
+
+/* The identity that gateway_jwt took for this request; NULL where there is
+ * none (no gateway_jwt, or the token is still to come as a message). */
+ngx_http_gateway_identity_t *ngx_http_gateway_jwt_identity(
+    ngx_http_request_t *r);
+
+/*
+ * A location whose handler asks for a token as a message says so in its
+ * directive (gateway_subscriber, gateway_websocket_pass), at configuration
+ * time, in the location's context. Anywhere else, such as under proxy_pass,
+ * the source `message` lets nobody in.
+ */
+void ngx_http_gateway_jwt_accepts_message(ngx_conf_t *cf);
+
+/* Whether the request was let in without a token because `message` is one of
+ * its sources and it is a WebSocket handshake: the token must follow. */
+ngx_uint_t ngx_http_gateway_jwt_awaits_message(ngx_http_request_t *r);
+
+/*
+ * Verifies a token that came as a message, by the policy of r's location
+ * (keys, algorithms, claims, require), and makes it r's identity. Any bytes
+ * may be passed; they are copied where it has to wait. One at a time per
+ * request: a further call while one waits is refused with 503. A token that
+ * is refused changes nothing; an earlier identity stays valid memory in any
+ * case. r may be a request of a client, or one made without a client by
+ * ngx_http_gateway_request_create() with the location's configuration.
+ *
+ * NGX_OK         taken: ngx_http_gateway_jwt_identity(r) gives it
+ * NGX_AGAIN      keys are being fetched; handler is called later, once, from
+ *                the event loop, with NGX_OK, 401, 403 or 503. A request
+ *                that is freed meanwhile is forgotten (pool cleanup)
+ * 401, 403, 503  refused, 503 where no keys can be had; logged
+ */
+typedef void (*ngx_http_gateway_jwt_handler_pt)(ngx_http_request_t *r,
+    ngx_int_t rc, void *data);
+
+ngx_int_t ngx_http_gateway_jwt_authenticate(ngx_http_request_t *r,
+    ngx_str_t *token, ngx_http_gateway_jwt_handler_pt handler, void *data);
+
+/*
+ * The subprotocol to answer where neither v1 nor raw was offered: "jwt" or
+ * "bearer" if the client offered it, else empty. And whether an offered
+ * protocol name carries a token or is such a marker (never to be passed on).
+ */
+void ngx_http_gateway_jwt_subprotocol(ngx_http_request_t *r,
+    ngx_str_t *protocol);
+ngx_uint_t ngx_http_gateway_jwt_subprotocol_private(ngx_http_request_t *r,
+    ngx_str_t *name);
+
+
+#endif /* NGX_HTTP_GATEWAY_JWT_H_INCLUDED */
