@@ -140,7 +140,7 @@ int
 gw_json_member(const gw_json_t *object, gw_str_t name, gw_json_t *v)
 {
     int rc;
-    gw_json_t key, value, found;
+    gw_json_t key, value, found = { GW_JSON_NULL, { NULL, 0 } };
     const unsigned char *it;
 
     if (object->type != GW_JSON_OBJECT) {

@@ -138,10 +138,10 @@ gw_ws_unmask(unsigned char *p, size_t n, const uint8_t mask[4], unsigned pos)
 
     memcpy(&m64, m, 8);
 
-    i = 0;
-
 #if defined(__SSE2__)
     i = unmask_vectors(p, n, m64);
+#else
+    i = 0;
 #endif
 
     for ( /* void */ ; n - i >= 8; i += 8) {
