@@ -593,6 +593,7 @@ takes_one_public_key_or_certificate(void **state)
     pub = make_pem(ec);
     cert = certificate(rsa);
     both = malloc(20000);
+    assert_non_null(both);
 
     assert_int_equal(parse_pem(pub, &p), 1);
     assert_int_equal(parse_pem(cert, &p), 1);

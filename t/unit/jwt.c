@@ -273,6 +273,7 @@ never_crosses_families(void **state)
             /* says one algorithm, is signed by the other */
 
             token = malloc(200);
+            assert_non_null(token);
             sprintf(token, "{\"alg\":\"%s\",\"kid\":\"1\"}", ways[a].alg);
             input = make_input(token, "{}");
             free(token);
