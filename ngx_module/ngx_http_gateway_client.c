@@ -593,10 +593,14 @@ ngx_http_gateway_client_leave(ngx_http_gateway_client_t *client,
 void
 ngx_http_gateway_client_leave_all(ngx_http_gateway_client_t *client)
 {
-    ngx_queue_t  *q;
+    ngx_queue_t  *q, *next;
 
-    while (!ngx_queue_empty(&client->members)) {
-        q = ngx_queue_head(&client->members);
+    for (q = ngx_queue_head(&client->members);
+         q != ngx_queue_sentinel(&client->members);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+
         ngx_http_gateway_member_leave(
                   ngx_queue_data(q, ngx_http_gateway_member_t, in_client));
     }

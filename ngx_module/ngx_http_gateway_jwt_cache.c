@@ -214,6 +214,8 @@ ngx_http_gateway_jwt_cache_add(ngx_http_gateway_jwt_cache_t *cache,
 {
     ngx_http_gateway_jwt_entry_t  *e;
 
+    token->refs++;
+
     if (cache->count >= cache->size) {
         e = ngx_queue_data(ngx_queue_last(&cache->used),
                            ngx_http_gateway_jwt_entry_t, queue);
@@ -222,6 +224,7 @@ ngx_http_gateway_jwt_cache_add(ngx_http_gateway_jwt_cache_t *cache,
 
     e = ngx_alloc(sizeof(*e) + text->len, ngx_cycle->log);
     if (e == NULL) {
+        token->refs--;
         return;
     }
 
@@ -234,7 +237,6 @@ ngx_http_gateway_jwt_cache_add(ngx_http_gateway_jwt_cache_t *cache,
     e->len = text->len;
     ngx_memcpy(e->text, text->data, text->len);
 
-    token->refs++;
     cache->count++;
 
     ngx_queue_insert_head(&cache->used, &e->queue);
@@ -285,11 +287,14 @@ ngx_http_gateway_jwt_cache_forget(ngx_http_gateway_jwt_cache_t *cache,
 void
 ngx_http_gateway_jwt_cache_destroy(ngx_http_gateway_jwt_cache_t *cache)
 {
-    ngx_queue_t                   *q;
+    ngx_queue_t                   *q, *next;
     ngx_http_gateway_jwt_entry_t  *e;
 
-    while (!ngx_queue_empty(&cache->used)) {
-        q = ngx_queue_head(&cache->used);
+    for (q = ngx_queue_head(&cache->used);
+         q != ngx_queue_sentinel(&cache->used);
+         q = next)
+    {
+        next = ngx_queue_next(q);
         e = ngx_queue_data(q, ngx_http_gateway_jwt_entry_t, queue);
         ngx_http_gateway_jwt_cache_drop(cache, e);
     }

@@ -29,7 +29,7 @@ typedef enum {
 
 typedef struct {
     ngx_str_t                        name;     /* gateway_..._total */
-    ngx_str_t                        labels;   /* zone="z",reason="full" or empty */
+    ngx_str_t                        labels;   /* zone="z",reason="full" */
     ngx_str_t                        help;
     ngx_http_gateway_metric_type_e   type;
     ngx_uint_t                       cell;

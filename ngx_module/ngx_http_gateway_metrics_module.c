@@ -136,7 +136,8 @@ ngx_http_gateway_metric(ngx_conf_t *cf, ngx_http_gateway_metric_type_e type,
         if (m->type == type && m->name.len == len
             && ngx_strncmp(m->name.data, name, len) == 0
             && m->labels.len == labels->len
-            && ngx_strncmp(m->labels.data, labels->data, labels->len) == 0)
+            && (labels->len == 0
+                || ngx_memcmp(m->labels.data, labels->data, labels->len) == 0))
         {
             return m;
         }
