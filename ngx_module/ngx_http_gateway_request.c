@@ -14,6 +14,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include "ngx_http_gateway_compat.h"
+#include "ngx_http_gateway_connection.h"
 #include "ngx_http_gateway_request.h"
 
 
@@ -43,11 +44,10 @@ typedef struct {
 } ngx_http_gateway_request_ctx_t;
 
 
-static ngx_int_t ngx_http_gateway_request_init_connection(
-    ngx_connection_t *c, ngx_http_core_loc_conf_t *clcf);
-static ngx_http_request_t *ngx_http_gateway_request_init(ngx_connection_t *c,
-    void **main_conf, void **srv_conf, void **loc_conf);
-static void ngx_http_gateway_request_close(ngx_connection_t *c);
+static ngx_int_t ngx_http_gateway_request_init_memory(
+    ngx_http_request_t *r);
+static ngx_int_t ngx_http_gateway_request_init_ctx(ngx_http_request_t *r);
+static void ngx_http_gateway_request_init_fields(ngx_http_request_t *r);
 static void ngx_http_gateway_request_free(
     ngx_http_gateway_request_ctx_t *ctx);
 static ngx_int_t ngx_http_gateway_request_body(ngx_http_request_t *sr,
@@ -56,9 +56,6 @@ static ngx_int_t ngx_http_gateway_request_finalized(ngx_http_request_t *sr,
     void *data, ngx_int_t rc);
 static void ngx_http_gateway_request_terminated(void *data);
 static void ngx_http_gateway_request_event(ngx_event_t *ev);
-static void ngx_http_gateway_request_write(ngx_event_t *wev);
-static u_char *ngx_http_gateway_request_log(ngx_log_t *log, u_char *buf,
-    size_t len);
 static ngx_int_t ngx_http_gateway_request_header_filter(
     ngx_http_request_t *r);
 static ngx_int_t ngx_http_gateway_request_body_filter(ngx_http_request_t *r,
@@ -107,140 +104,22 @@ ngx_http_request_t *
 ngx_http_gateway_request_create(void **main_conf, void **srv_conf,
     void **loc_conf)
 {
-    ngx_connection_t           *c;
-    ngx_connection_t          **files;
-    ngx_http_request_t         *r;
-    ngx_http_core_loc_conf_t   *clcf;
+    ngx_pool_t                *pool;
+    ngx_connection_t          *c;
+    ngx_http_request_t        *r;
+    ngx_http_core_srv_conf_t  *cscf;
 
-    /* a table of connections by descriptor has no place for one without */
+    cscf = srv_conf[ngx_http_core_module.ctx_index];
 
-    files = ngx_cycle->files;
-    ngx_cycle->files = NULL;
-
-    c = ngx_get_connection(0, ngx_cycle->log);
-
-    ngx_cycle->files = files;
-
+    c = ngx_http_gateway_connection_create(
+                                loc_conf[ngx_http_core_module.ctx_index]);
     if (c == NULL) {
         return NULL;
     }
 
-    c->fd = (ngx_socket_t) -1;
-    c->number = ngx_atomic_fetch_add(ngx_connection_counter, 1);
-
-    c->pool = ngx_create_pool(1024, ngx_cycle->log);
-    if (c->pool == NULL) {
-        ngx_http_gateway_request_close(c);
-        return NULL;
-    }
-
-    clcf = loc_conf[ngx_http_core_module.ctx_index];
-
-    if (ngx_http_gateway_request_init_connection(c, clcf) != NGX_OK) {
-        ngx_http_gateway_request_close(c);
-        return NULL;
-    }
-
-    r = ngx_http_gateway_request_init(c, main_conf, srv_conf, loc_conf);
-    if (r == NULL) {
-        ngx_http_gateway_request_close(c);
-        return NULL;
-    }
-
-    return r;
-}
-
-
-static ngx_int_t
-ngx_http_gateway_request_init_connection(ngx_connection_t *c,
-    ngx_http_core_loc_conf_t *clcf)
-{
-    struct sockaddr_in  *sin;
-    ngx_http_log_ctx_t  *lctx;
-
-    c->log = ngx_pcalloc(c->pool, sizeof(*c->log));
-    lctx = ngx_pcalloc(c->pool, sizeof(*lctx));
-    sin = ngx_pcalloc(c->pool, sizeof(*sin));
-
-    if (c->log == NULL || lctx == NULL || sin == NULL) {
-        return NGX_ERROR;
-    }
-
-    *c->log = *clcf->error_log;
-
-    lctx->connection = c;
-
-    c->log->connection = c->number;
-    c->log->handler = ngx_http_gateway_request_log;
-    c->log->data = lctx;
-    c->log->action = NULL;
-    c->log_error = NGX_ERROR_INFO;
-
-    sin->sin_family = AF_INET;
-    sin->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-
-    c->sockaddr = (struct sockaddr *) sin;
-    c->socklen = sizeof(*sin);
-    c->local_sockaddr = c->sockaddr;
-    c->local_socklen = c->socklen;
-    ngx_str_set(&c->addr_text, "127.0.0.1");
-
-    c->type = SOCK_STREAM;
-    c->start_time = ngx_current_msec;
-    c->tcp_nodelay = NGX_TCP_NODELAY_DISABLED;
-    c->tcp_nopush = NGX_TCP_NOPUSH_DISABLED;
-
-    /*
-     * Ready for writing, so that upstreams pass on what they have; active
-     * as far as needed for no event to be registered with the kernel.
-     */
-
-    c->read->active = 1;
-    c->read->log = c->log;
-    c->read->handler = ngx_http_empty_handler;
-
-    c->write->active = (ngx_event_flags & NGX_USE_CLEAR_EVENT) ? 1 : 0;
-    c->write->ready = 1;
-    c->write->log = c->log;
-    c->write->handler = ngx_http_gateway_request_write;
-
-    return NGX_OK;
-}
-
-
-static ngx_http_request_t *
-ngx_http_gateway_request_init(ngx_connection_t *c, void **main_conf,
-    void **srv_conf, void **loc_conf)
-{
-    ngx_pool_t                      *pool;
-    ngx_time_t                      *tp;
-    ngx_http_request_t              *r;
-    ngx_http_cleanup_t              *cln;
-    ngx_http_connection_t           *hc;
-    ngx_http_core_srv_conf_t        *cscf;
-    ngx_http_core_main_conf_t       *cmcf;
-    ngx_http_gateway_request_ctx_t  *ctx;
-
-    cmcf = main_conf[ngx_http_core_module.ctx_index];
-    cscf = srv_conf[ngx_http_core_module.ctx_index];
-
-    hc = ngx_pcalloc(c->pool, sizeof(*hc));
-    if (hc == NULL) {
-        return NULL;
-    }
-
-    hc->conf_ctx = cscf->ctx;
-
-    hc->addr_conf = ngx_pcalloc(c->pool, sizeof(*hc->addr_conf));
-    if (hc->addr_conf == NULL) {
-        return NULL;
-    }
-
-    hc->addr_conf->default_server = cscf;
-
     pool = ngx_create_pool(cscf->request_pool_size, c->log);
     if (pool == NULL) {
-        return NULL;
+        goto failed;
     }
 
     r = ngx_pcalloc(pool, sizeof(*r));
@@ -249,7 +128,6 @@ ngx_http_gateway_request_init(ngx_connection_t *c, void **main_conf,
     }
 
     r->pool = pool;
-    r->http_connection = hc;
     r->signature = NGX_HTTP_MODULE;
     r->connection = c;
     r->main = r;
@@ -258,28 +136,114 @@ ngx_http_gateway_request_init(ngx_connection_t *c, void **main_conf,
     r->srv_conf = srv_conf;
     r->loc_conf = loc_conf;
 
-    r->read_event_handler = ngx_http_block_reading;
-    r->write_event_handler = ngx_http_request_empty_handler;
-
-    r->header_in = ngx_create_temp_buf(pool, 16);
-    r->ctx = ngx_pcalloc(pool, sizeof(void *) * ngx_http_max_module);
-    r->variables = ngx_pcalloc(pool, cmcf->variables.nelts
-                                     * sizeof(ngx_http_variable_value_t));
-    ctx = ngx_pcalloc(pool, sizeof(*ctx));
-    cln = ngx_http_cleanup_add(r, 0);
-
-    if (r->header_in == NULL || r->ctx == NULL || r->variables == NULL
-        || ctx == NULL || cln == NULL
-        || ngx_list_init(&r->headers_in.headers, pool, 4,
-                         sizeof(ngx_table_elt_t)) != NGX_OK
-        || ngx_list_init(&r->headers_out.headers, pool, 4,
-                         sizeof(ngx_table_elt_t)) != NGX_OK
-        || ngx_list_init(&r->headers_out.trailers, pool, 4,
-                         sizeof(ngx_table_elt_t)) != NGX_OK
-        || ngx_http_gateway_cookies_init(r) != NGX_OK)
+    if (ngx_http_gateway_request_init_memory(r) != NGX_OK
+        || ngx_http_gateway_request_init_ctx(r) != NGX_OK)
     {
         goto failed;
     }
+
+    ngx_http_gateway_request_init_fields(r);
+
+    ngx_http_set_log_request(c->log, r);
+
+    c->data = r;
+    c->requests = 1;
+
+    return r;
+
+failed:
+
+    if (pool) {
+        ngx_destroy_pool(pool);
+    }
+
+    ngx_http_gateway_connection_close(c);
+
+    return NULL;
+}
+
+
+static ngx_int_t
+ngx_http_gateway_request_init_memory(ngx_http_request_t *r)
+{
+    ngx_http_connection_t      *hc;
+    ngx_http_core_srv_conf_t   *cscf;
+    ngx_http_core_main_conf_t  *cmcf;
+
+    cmcf = ngx_http_get_module_main_conf(r, ngx_http_core_module);
+    cscf = ngx_http_get_module_srv_conf(r, ngx_http_core_module);
+
+    r->header_in = ngx_create_temp_buf(r->pool, 16);
+    r->ctx = ngx_pcalloc(r->pool, sizeof(void *) * ngx_http_max_module);
+    r->variables = ngx_pcalloc(r->pool, cmcf->variables.nelts
+                                        * sizeof(ngx_http_variable_value_t));
+    hc = ngx_pcalloc(r->pool, sizeof(*hc));
+
+    if (r->header_in == NULL || r->ctx == NULL || r->variables == NULL
+        || hc == NULL
+        || ngx_list_init(&r->headers_in.headers, r->pool, 4,
+                         sizeof(ngx_table_elt_t)) != NGX_OK
+        || ngx_list_init(&r->headers_out.headers, r->pool, 4,
+                         sizeof(ngx_table_elt_t)) != NGX_OK
+        || ngx_list_init(&r->headers_out.trailers, r->pool, 4,
+                         sizeof(ngx_table_elt_t)) != NGX_OK
+        || ngx_http_gateway_cookies_init(r) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    r->http_connection = hc;
+    hc->conf_ctx = cscf->ctx;
+
+    hc->addr_conf = ngx_pcalloc(r->pool, sizeof(*hc->addr_conf));
+    if (hc->addr_conf == NULL) {
+        return NGX_ERROR;
+    }
+
+    hc->addr_conf->default_server = cscf;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_gateway_request_init_ctx(ngx_http_request_t *r)
+{
+    ngx_http_cleanup_t              *cln;
+    ngx_http_gateway_request_ctx_t  *ctx;
+
+    ctx = ngx_pcalloc(r->pool, sizeof(*ctx));
+    cln = ngx_http_cleanup_add(r, 0);
+
+    if (ctx == NULL || cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    cln->handler = ngx_http_gateway_request_terminated;
+    cln->data = ctx;
+
+    ctx->request = r;
+    ctx->event.handler = ngx_http_gateway_request_event;
+    ctx->event.data = ctx;
+    ctx->event.log = r->connection->log;
+    ctx->event.cancelable = 1;
+
+    ngx_http_set_ctx(r, ctx, ngx_http_gateway_request_module);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_gateway_request_init_fields(ngx_http_request_t *r)
+{
+    ngx_time_t                *tp;
+    ngx_http_core_srv_conf_t  *cscf;
+
+    cscf = ngx_http_get_module_srv_conf(r, ngx_http_core_module);
+
+    r->read_event_handler = ngx_http_block_reading;
+    r->write_event_handler = ngx_http_request_empty_handler;
 
     r->headers_in.server = cscf->server_name;
     r->headers_in.content_length_n = -1;
@@ -305,78 +269,6 @@ ngx_http_gateway_request_init(ngx_connection_t *c, void **main_conf,
     r->http_state = NGX_HTTP_PROCESS_REQUEST_STATE;
     r->internal = 1;
     r->logged = 1;
-
-    cln->handler = ngx_http_gateway_request_terminated;
-    cln->data = ctx;
-
-    ctx->request = r;
-    ctx->event.handler = ngx_http_gateway_request_event;
-    ctx->event.data = ctx;
-    ctx->event.log = c->log;
-    ctx->event.cancelable = 1;
-
-    ngx_http_set_ctx(r, ctx, ngx_http_gateway_request_module);
-    ngx_http_set_log_request(c->log, r);
-
-    c->data = r;
-    c->requests = 1;
-
-    return r;
-
-failed:
-
-    ngx_destroy_pool(pool);
-
-    return NULL;
-}
-
-
-/* The connection's end, as ngx_http_close_connection() without a socket. */
-
-static void
-ngx_http_gateway_request_close(ngx_connection_t *c)
-{
-    ngx_pool_t         *pool;
-    ngx_connection_t  **files;
-
-    if (c->read->timer_set) {
-        ngx_del_timer(c->read);
-    }
-
-    if (c->write->timer_set) {
-        ngx_del_timer(c->write);
-    }
-
-    if (c->read->posted) {
-        ngx_delete_posted_event(c->read);
-    }
-
-    if (c->write->posted) {
-        ngx_delete_posted_event(c->write);
-    }
-
-    c->read->active = 0;
-    c->write->active = 0;
-    c->read->closed = 1;
-    c->write->closed = 1;
-
-    c->destroyed = 1;
-    pool = c->pool;
-
-    ngx_reusable_connection(c, 0);
-
-    files = ngx_cycle->files;
-    ngx_cycle->files = NULL;
-
-    c->fd = 0;
-    ngx_free_connection(c);
-    c->fd = (ngx_socket_t) -1;
-
-    ngx_cycle->files = files;
-
-    if (pool) {
-        ngx_destroy_pool(pool);
-    }
 }
 
 
@@ -436,7 +328,7 @@ ngx_http_gateway_request_free(ngx_http_gateway_request_ctx_t *ctx)
     c->timedout = 0;
 
     ngx_http_free_request(r, 0);
-    ngx_http_gateway_request_close(c);
+    ngx_http_gateway_connection_close(c);
 }
 
 
@@ -646,80 +538,6 @@ ngx_http_gateway_request_event(ngx_event_t *ev)
     }
 
     ctx->handler(ctx->request, res, ctx->data);
-}
-
-
-/* The connection's timers may serve a phase handler, such as limit_req's. */
-
-static void
-ngx_http_gateway_request_write(ngx_event_t *wev)
-{
-    ngx_connection_t    *c;
-    ngx_http_request_t  *r;
-
-    c = wev->data;
-    r = c->data;
-
-    if (wev->delayed && wev->timedout) {
-        wev->delayed = 0;
-        wev->timedout = 0;
-    }
-
-    if (r->write_event_handler) {
-        r->write_event_handler(r);
-    }
-
-    ngx_http_run_posted_requests(c);
-}
-
-
-static u_char *
-ngx_http_gateway_request_log(ngx_log_t *log, u_char *buf, size_t len)
-{
-    u_char                    *p;
-    ngx_http_request_t        *r;
-    ngx_http_log_ctx_t        *lctx;
-    ngx_http_upstream_t       *u;
-    ngx_http_core_srv_conf_t  *cscf;
-
-    if (log->action) {
-        p = ngx_snprintf(buf, len, " while %s", log->action);
-        len -= p - buf;
-        buf = p;
-    }
-
-    lctx = log->data;
-    r = lctx->request;
-
-    if (r == NULL) {
-        return buf;
-    }
-
-    cscf = ngx_http_get_module_srv_conf(r, ngx_http_core_module);
-
-    p = ngx_snprintf(buf, len, ", background request, server: %V",
-                     &cscf->server_name);
-    len -= p - buf;
-    buf = p;
-
-    r = lctx->current_request;
-
-    if (r == NULL || r == r->main) {
-        return buf;
-    }
-
-    p = ngx_snprintf(buf, len, ", subrequest: \"%V\"", &r->uri);
-    len -= p - buf;
-    buf = p;
-
-    u = r->upstream;
-
-    if (u && u->peer.name) {
-        buf = ngx_snprintf(buf, len, ", upstream: \"%V%V%V\"",
-                           &u->schema, u->peer.name, &u->uri);
-    }
-
-    return buf;
 }
 
 

@@ -184,6 +184,7 @@ gw_channel_log_append(gw_channel_log_t *l, const gw_message_t *m,
 {
     size_t n;
     envelope_t e;
+    gw_chunk_t *log_end, *raw_end;
     gw_stream_t *raw, *v1;
 
     envelope_build(&e, l, m);
@@ -192,6 +193,9 @@ gw_channel_log_append(gw_channel_log_t *l, const gw_message_t *m,
     v1 = l->readers[GW_FORM_V1] > 0 ? &l->form[GW_FORM_V1] : NULL;
 
     /* all the memory first: a failure then leaves nothing half written */
+
+    log_end = gw_stream_end(&l->log);
+    raw_end = raw != NULL ? gw_stream_end(raw) : NULL;
 
     n = sizeof(gw_record_t) + e.len;
     n += raw_is_payload(m) ? 0 : m->raw.len;
@@ -203,12 +207,19 @@ gw_channel_log_append(gw_channel_log_t *l, const gw_message_t *m,
     n = gw_ws_frame_header_size(m->raw.len) + m->raw.len;
 
     if (raw != NULL && gw_stream_reserve(raw, n, a) != GW_OK) {
+        gw_stream_cut(&l->log, log_end, a);
         return GW_ERROR;
     }
 
     n = gw_ws_frame_header_size(e.len) + e.len;
 
     if (v1 != NULL && gw_stream_reserve(v1, n, a) != GW_OK) {
+        gw_stream_cut(&l->log, log_end, a);
+
+        if (raw != NULL) {
+            gw_stream_cut(raw, raw_end, a);
+        }
+
         return GW_ERROR;
     }
 
@@ -279,7 +290,9 @@ gw_channel_log_trim(gw_channel_log_t *l, uint64_t history, uint64_t oldest,
         }
 
         gw_stream_skip(&l->oldest, r.size);
-        l->first++;
+
+        /* a writer that died has left a number that was given twice */
+        l->first = r.seq + 1;
     }
 
     low = l->first <= l->seq ? l->oldest.pos : l->log.head;
@@ -305,11 +318,18 @@ gw_channel_log_restart(gw_channel_log_t *l, const unsigned char *random)
 int
 gw_channel_log_open(gw_channel_log_t *l, gw_form_e form, const gw_alloc_t *a)
 {
+    gw_chunk_t *end;
+
     /* a reader's cursor needs a chunk to stand in, here and in the log */
 
-    if (gw_stream_reserve(&l->form[form], 1, a) != GW_OK
-        || gw_stream_reserve(&l->log, 1, a) != GW_OK)
-    {
+    end = gw_stream_end(&l->form[form]);
+
+    if (gw_stream_reserve(&l->form[form], 1, a) != GW_OK) {
+        return GW_ERROR;
+    }
+
+    if (gw_stream_reserve(&l->log, 1, a) != GW_OK) {
+        gw_stream_cut(&l->form[form], end, a);
         return GW_ERROR;
     }
 
@@ -332,7 +352,6 @@ gw_channel_log_close(gw_channel_log_t *l, gw_form_e form,
 int
 gw_channel_log_since(const gw_channel_log_t *l, uint64_t seq, gw_cursor_t *c)
 {
-    uint64_t n;
     gw_record_t r;
 
     if (seq > l->seq || seq + 1 < l->first) {
@@ -346,8 +365,7 @@ gw_channel_log_since(const gw_channel_log_t *l, uint64_t seq, gw_cursor_t *c)
 
     *c = l->oldest;
 
-    for (n = l->first; n <= seq; n++) {
-        gw_record_peek(c, &r);
+    for (gw_record_peek(c, &r); r.seq <= seq; gw_record_peek(c, &r)) {
         gw_stream_skip(c, r.size);
     }
 

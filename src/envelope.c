@@ -174,6 +174,20 @@ days(unsigned year, unsigned month, unsigned day)
 }
 
 
+static unsigned
+days_of_month(unsigned year, unsigned month)
+{
+    bool leap;
+
+    if (month == 2) {
+        leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        return leap ? 29 : 28;
+    }
+
+    return month == 4 || month == 6 || month == 9 || month == 11 ? 30 : 31;
+}
+
+
 uint64_t
 gw_timestamp_parse(gw_str_t s)
 {
@@ -196,7 +210,8 @@ gw_timestamp_parse(gw_str_t s)
         return 0;
     }
 
-    if (f[0] < 1970 || f[1] < 1 || f[1] > 12 || f[2] < 1 || f[2] > 31
+    if (f[0] < 1969 || f[1] < 1 || f[1] > 12
+        || f[2] < 1 || f[2] > days_of_month(f[0], f[1])
         || f[3] > 23 || f[4] > 59 || f[5] > 60)
     {
         return 0;

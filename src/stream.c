@@ -1,3 +1,4 @@
+#include <stdatomic.h>
 #include <string.h>
 
 #include "stream.h"
@@ -73,6 +74,25 @@ chunk_memory(const gw_chunk_t *prev, size_t want)
 }
 
 
+/*
+ * The chunk that holds the head. A writer that died inside a commit may have
+ * moved the head and not `last`, which is then too early, never too late.
+ */
+static gw_chunk_t *
+head_chunk(const gw_stream_t *s)
+{
+    gw_chunk_t *c;
+
+    c = s->last;
+
+    while (c != NULL && chunk_end(c) < s->head) {
+        c = c->next;
+    }
+
+    return c;
+}
+
+
 int
 gw_stream_reserve(gw_stream_t *s, size_t n, const gw_alloc_t *a)
 {
@@ -80,7 +100,7 @@ gw_stream_reserve(gw_stream_t *s, size_t n, const gw_alloc_t *a)
     gw_chunk_t *c, *prev, *made, **link;
 
     room = 0;
-    prev = s->last;
+    prev = head_chunk(s);
 
     if (prev != NULL) {
         room = chunk_end(prev) - s->head;
@@ -134,10 +154,42 @@ gw_stream_reserve(gw_stream_t *s, size_t n, const gw_alloc_t *a)
 }
 
 
+gw_chunk_t *
+gw_stream_end(const gw_stream_t *s)
+{
+    gw_chunk_t *c;
+
+    for (c = s->last; c != NULL && c->next != NULL; c = c->next) {
+        /* void */
+    }
+
+    return c;
+}
+
+
+void
+gw_stream_cut(gw_stream_t *s, gw_chunk_t *end, const gw_alloc_t *a)
+{
+    gw_chunk_t *c;
+
+    if (end != NULL) {
+        c = end->next;
+        end->next = NULL;
+
+    } else {
+        c = s->first;
+        s->first = NULL;
+        s->last = NULL;
+    }
+
+    chunks_free(c, a);
+}
+
+
 gw_cursor_t
 gw_stream_head(const gw_stream_t *s)
 {
-    return (gw_cursor_t){ s->last, s->head };
+    return (gw_cursor_t){ head_chunk(s), s->head };
 }
 
 
@@ -169,8 +221,9 @@ gw_stream_put(gw_cursor_t *w, const void *p, size_t n)
 void
 gw_stream_commit(gw_stream_t *s, const gw_cursor_t *w)
 {
-    s->last = w->chunk;
     s->head = w->pos;
+    atomic_signal_fence(memory_order_release); /* in this order */
+    s->last = w->chunk;
 }
 
 

@@ -65,6 +65,11 @@ void gw_stream_reset(gw_stream_t *s, const gw_alloc_t *a);
  */
 int gw_stream_reserve(gw_stream_t *s, size_t n, const gw_alloc_t *a);
 
+/* The last chunk, spare ones included, and back to it: frees what has been
+   reserved after it since, all chunks where it is NULL. */
+gw_chunk_t *gw_stream_end(const gw_stream_t *s);
+void gw_stream_cut(gw_stream_t *s, gw_chunk_t *end, const gw_alloc_t *a);
+
 /* The place where the next byte will be; needs a first chunk. */
 gw_cursor_t gw_stream_head(const gw_stream_t *s);
 
