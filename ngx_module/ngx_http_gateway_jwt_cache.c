@@ -96,15 +96,19 @@ ngx_http_gateway_jwt_cache_verify(ngx_http_gateway_jwt_loc_conf_t *jlcf,
         e = ngx_http_gateway_jwt_cache_find(cache, hash, jlcf, text);
 
         if (e) {
-            if (gw_jwt_check_time(e->token->jwt, policy.now, policy.leeway)
-                == GW_JWT_OK)
-            {
+            result->status = gw_jwt_check_time(e->token->jwt, policy.now,
+                                               policy.leeway);
+
+            if (result->status == GW_JWT_OK) {
                 *token = e->token;
                 (*token)->refs++;
-                return GW_JWT_OK;
+
+            } else {
+                result->reason = "the token is no longer valid";
+                ngx_http_gateway_jwt_cache_drop(cache, e);
             }
 
-            ngx_http_gateway_jwt_cache_drop(cache, e);
+            return result->status;
         }
     }
 

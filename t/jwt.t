@@ -562,3 +562,20 @@ WWW-Authenticate: Bearer
 --- more_headers eval: "Authorization: Bearer $::token"
 --- response_body
 hello
+
+
+
+=== TEST 36: decisions are counted
+--- config
+    location /x { gateway_jwt main; }
+    location /status { gateway_status; }
+--- pipelined_requests eval
+[("GET /x") x 4, "GET /status?format=prometheus"]
+--- more_headers eval
+["Authorization: Bearer $::token", "Authorization: Bearer $::token",
+ "Authorization: Bearer $::foreign", "A: b", "A: b"]
+--- error_code eval
+[200, 200, 401, 401, 200]
+--- response_body_like eval
+["hello", "hello", "401", "401",
+ '(?s)status="ok"\} 2\n.*status="missing"\} 1\n.*status="signature"\} 1\n']

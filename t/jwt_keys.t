@@ -519,3 +519,88 @@ such as "gateway_jwt_leeway 30s"
 --- error_log
 invalid value "on" in "gateway_jwt_cache"
 such as "gateway_jwt_cache 4096"
+
+
+
+=== TEST 45: the location's answer is of another, by error_page
+--- http_config
+    gateway_jwt_keys main uri=/keys;
+--- config
+    location = /keys {
+        internal;
+        proxy_pass http://unix:$TEST_NGINX_HTML_DIR/none.sock;
+        error_page 502 =200 @spare;
+    }
+    location @spare { try_files /ec.json =404; }
+    location /x { gateway_jwt main; }
+--- more_headers eval
+"Authorization: Bearer " . GatewayJWT::token('ES256', {}, {})
+--- response_body
+hello
+--- error_log
+none.sock failed
+
+
+
+=== TEST 46: unbuffered, delayed and rewritten
+--- http_config
+    limit_req_zone $server_name zone=slow:1m rate=2r/s;
+    gateway_jwt_keys main uri=/keys;
+    gateway_jwt_keys other uri=/keys?2;
+    gateway_jwt_keys third uri=/keys?3;
+    server {
+        listen unix:$TEST_NGINX_HTML_DIR/up.sock;
+        location / { root $TEST_NGINX_HTML_DIR; }
+    }
+--- config
+    location = /keys {
+        internal;
+        rewrite ^ /ec.json last;
+    }
+    location = /ec.json {
+        internal;
+        limit_req zone=slow burst=5;
+        proxy_buffering off;
+        proxy_pass http://unix:$TEST_NGINX_HTML_DIR/up.sock;
+    }
+    location /x { gateway_jwt main; }
+    location /y { gateway_jwt other; alias $TEST_NGINX_HTML_DIR/x; }
+    location /z { gateway_jwt third; alias $TEST_NGINX_HTML_DIR/x; }
+--- pipelined_requests eval
+["GET /x", "GET /y", "GET /z"]
+--- more_headers eval
+[("Authorization: Bearer " . GatewayJWT::token('ES256', {}, {})) x 3]
+--- response_body eval
+["hello\n", "hello\n", "hello\n"]
+
+
+
+=== TEST 47: a redirect is no answer
+--- http_config
+    gateway_jwt_keys main uri=/keys;
+    gateway_jwt_keys main secret_file=../html/secret;
+--- config
+    location = /keys { internal; return 302 https://example.com/; }
+    location /x { gateway_jwt main; }
+--- more_headers eval
+"Authorization: Bearer " . GatewayJWT::hs256($::secret, {})
+--- response_body
+hello
+--- error_log
+failed: answered 302
+
+
+
+=== TEST 48: a location that closes
+--- http_config
+    gateway_jwt_keys main uri=/keys;
+    gateway_jwt_keys main secret_file=../html/secret;
+--- config
+    location = /keys { internal; return 444; }
+    location /x { gateway_jwt main; }
+--- more_headers eval
+"Authorization: Bearer " . GatewayJWT::hs256($::secret, {})
+--- response_body
+hello
+--- error_log
+failed: answered 502

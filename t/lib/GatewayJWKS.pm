@@ -1,9 +1,9 @@
 package GatewayJWKS;
 
-# A server of keys that does what a test tells it to, for one nginx of
-# GatewayNginx, which proxies to the port named "jwks".
+# A server of keys that does what a test tells it to. What it is told stands in
+# files of the folder.
 #
-#   my $server = GatewayJWKS->new($nginx);
+#   my $server = GatewayJWKS->new($nginx->port_named('jwks'), $nginx->prefix);
 #   $server->keys(jwks(...));
 #   $server->mode('hang');     # ok, fail (500), hang, reset, short, broken, big
 #   $server->hits;             # requests so far
