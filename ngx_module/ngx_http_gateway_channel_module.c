@@ -32,6 +32,10 @@ static ngx_int_t ngx_http_gateway_channel_postconf(ngx_conf_t *cf);
 static ngx_int_t ngx_http_gateway_channel_init_process(ngx_cycle_t *cycle);
 static char *ngx_http_gateway_channel_zone(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
+static char *ngx_http_gateway_channel_directive(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+static char *ngx_http_gateway_channel_claim(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
 static ngx_int_t ngx_http_gateway_channel_init_zone(ngx_shm_zone_t *shm_zone,
     void *data);
 static void ngx_http_gateway_channel_died(ngx_uint_t slot);
@@ -60,7 +64,7 @@ static ngx_command_t  ngx_http_gateway_channel_commands[] = {
 
     { ngx_string("gateway_channel"),
       NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_http_set_complex_value_slot,
+      ngx_http_gateway_channel_directive,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_gateway_channel_loc_conf_t, channel),
       NULL },
@@ -83,7 +87,7 @@ static ngx_command_t  ngx_http_gateway_channel_commands[] = {
 
     { ngx_string("gateway_channel_claim"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_str_slot,
+      ngx_http_gateway_channel_claim,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_gateway_channel_loc_conf_t, claim),
       NULL },
@@ -646,6 +650,52 @@ ngx_http_gateway_channel_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     zone->shm_zone->data = zone;
 
     return NGX_CONF_OK;
+}
+
+
+/* A name without variables is checked now; others are for each request. */
+
+static char *
+ngx_http_gateway_channel_directive(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    gw_str_t    name;
+    ngx_str_t  *value;
+
+    value = cf->args->elts;
+
+    name.data = value[1].data;
+    name.len = value[1].len;
+
+    if (ngx_http_script_variables_count(&value[1]) == 0
+        && !gw_channel_name_valid(name))
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid channel \"%V\", 1 to %d bytes of UTF-8 "
+                           "without control characters are accepted, or "
+                           "variables", &value[1], GW_CHANNEL_NAME_MAX);
+        return NGX_CONF_ERROR;
+    }
+
+    return ngx_http_set_complex_value_slot(cf, cmd, conf);
+}
+
+
+static char *
+ngx_http_gateway_channel_claim(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_str_t  *value;
+
+    value = cf->args->elts;
+
+    if (value[1].len == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid claim \"\", the name of a claim such as "
+                           "\"channels\" is accepted");
+        return NGX_CONF_ERROR;
+    }
+
+    return ngx_conf_set_str_slot(cf, cmd, conf);
 }
 
 

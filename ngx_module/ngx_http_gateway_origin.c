@@ -60,11 +60,18 @@ ngx_http_gateway_origin_host(u_char *p, u_char *end, ngx_uint_t port,
 
     o->host.len = end - p;
 
-    if (o->host.len == 0
-        || ngx_strlchr(p, end, '/')
-        || (*p != '[' && ngx_strlchr(p, end, ':')))
-    {
+    if (o->host.len == 0) {
         return NGX_DECLINED;
+    }
+
+    if (*p == '[') {
+        return end[-1] == ']' ? NGX_OK : NGX_DECLINED;
+    }
+
+    for ( /* void */ ; p < end; p++) {
+        if (*p <= ' ' || ngx_strchr("/:@?#*[]", *p)) {
+            return NGX_DECLINED;
+        }
     }
 
     return NGX_OK;

@@ -414,16 +414,27 @@ ngx_http_gateway_publisher_headers(ngx_http_request_t *r,
 }
 
 
-/* What a Content-Type says of a body. */
+static ngx_uint_t
+ngx_http_gateway_publisher_is(ngx_str_t *type, char *name)
+{
+    return type->len == ngx_strlen(name)
+           && ngx_strncasecmp(type->data, (u_char *) name, type->len) == 0;
+}
 
-static ngx_http_gateway_body_e
-ngx_http_gateway_publisher_kind(ngx_http_request_t *r)
+
+/* What a Content-Type says of a body. NGX_OK or 415. */
+
+static ngx_int_t
+ngx_http_gateway_publisher_kind(ngx_http_request_t *r,
+    ngx_http_gateway_body_e *kind)
 {
     u_char     *p;
     ngx_str_t   type;
 
+    *kind = NGX_HTTP_GATEWAY_BODY_ANY;
+
     if (r->headers_in.content_type == NULL) {
-        return NGX_HTTP_GATEWAY_BODY_ANY;
+        return NGX_OK;
     }
 
     type = r->headers_in.content_type->value;
@@ -439,36 +450,38 @@ ngx_http_gateway_publisher_kind(ngx_http_request_t *r)
         type.len--;
     }
 
-    if (type.len == 0) {
-        return NGX_HTTP_GATEWAY_BODY_ANY;
+    /* the second is what HTTP clients put there when nobody has told them */
+
+    if (type.len == 0
+        || ngx_http_gateway_publisher_is(&type,
+                                         "application/x-www-form-urlencoded"))
+    {
+        return NGX_OK;
     }
 
-    if ((type.len == 16
-         && ngx_strncasecmp(type.data, (u_char *) "application/json", 16) == 0)
+    if (ngx_http_gateway_publisher_is(&type, "application/x-ndjson")) {
+        ngx_http_gateway_publisher_refuse(r, "application/x-ndjson is not "
+                                             "supported by this version");
+        return NGX_HTTP_UNSUPPORTED_MEDIA_TYPE;
+    }
+
+    if (ngx_http_gateway_publisher_is(&type, "application/json")
         || (type.len > 5
             && ngx_strncasecmp(type.data + type.len - 5, (u_char *) "+json",
                                5) == 0))
     {
-        return NGX_HTTP_GATEWAY_BODY_JSON;
-    }
+        *kind = NGX_HTTP_GATEWAY_BODY_JSON;
 
-    if (type.len > 5
-        && ngx_strncasecmp(type.data, (u_char *) "text/", 5) == 0)
+    } else if (type.len > 5
+               && ngx_strncasecmp(type.data, (u_char *) "text/", 5) == 0)
     {
-        return NGX_HTTP_GATEWAY_BODY_TEXT;
+        *kind = NGX_HTTP_GATEWAY_BODY_TEXT;
+
+    } else {
+        *kind = NGX_HTTP_GATEWAY_BODY_BINARY;
     }
 
-    /* what HTTP clients put there when nobody has told them */
-
-    if (type.len == 33
-        && ngx_strncasecmp(type.data,
-                           (u_char *) "application/x-www-form-urlencoded",
-                           33) == 0)
-    {
-        return NGX_HTTP_GATEWAY_BODY_ANY;
-    }
-
-    return NGX_HTTP_GATEWAY_BODY_BINARY;
+    return NGX_OK;
 }
 
 
@@ -486,7 +499,12 @@ ngx_http_gateway_publisher_post(ngx_http_request_t *r,
     }
 
     zone = ngx_http_gateway_publisher_zone(r);
-    ctx->kind = ngx_http_gateway_publisher_kind(r);
+
+    rc = ngx_http_gateway_publisher_kind(r, &ctx->kind);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
 
     if (r->headers_in.content_length_n > (off_t) zone->max_message) {
         ngx_http_gateway_publisher_refuse(r, "the body is over max_message");

@@ -17,6 +17,7 @@
 #define NGX_HTTP_GATEWAY_MAX_RANGES    100
 #define NGX_HTTP_GATEWAY_MAX_RECOVERY  16         /* waiting, per client */
 #define NGX_HTTP_GATEWAY_AHEAD         (32 * 1024) /* unsent, then wait */
+#define NGX_HTTP_GATEWAY_SLICE         100 /* answers, then others' turn */
 
 
 typedef struct {
@@ -391,10 +392,21 @@ void
 ngx_http_gateway_recovery_continue(ngx_http_gateway_websocket_t *ws)
 {
     ngx_int_t                     rc;
+    ngx_uint_t                    n;
     ngx_pool_t                   *pool;
     ngx_http_gateway_recovery_t  *job;
 
-    while (ws->recovery && !ws->client.lost) {
+    for (n = 0; ws->recovery && !ws->client.lost; n++) {
+
+        if (n == NGX_HTTP_GATEWAY_SLICE) {
+            ngx_http_gateway_client_flush(&ws->client);
+
+            /* goes on as if the socket had been full */
+            ws->client.blocked = 1;
+            ngx_post_event(ws->client.connection->write,
+                           &ngx_posted_next_events);
+            return;
+        }
 
         if (ws->client.out_size > NGX_HTTP_GATEWAY_AHEAD) {
             ngx_http_gateway_client_flush(&ws->client);

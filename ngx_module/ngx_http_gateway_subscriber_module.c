@@ -1,6 +1,6 @@
 /*
- * gateway_subscriber: the endpoint for clients. The WebSocket handshake
- * (RFC 6455 section 4.2), and the directives of a connection's behaviour.
+ * gateway_subscriber: the endpoint for clients, and the directives of a
+ * connection's behaviour.
  */
 
 
@@ -9,13 +9,13 @@
 #include <ngx_http.h>
 
 #include "ngx_http_gateway_subscriber.h"
-#include "../src/ws_handshake.h"
 
 
-#define NGX_HTTP_GATEWAY_UPGRADE_REQUIRED  426
+#define NGX_HTTP_GATEWAY_PING_TIMEOUT      60000  /* ms */
 
 
 static ngx_int_t ngx_http_gateway_subscriber_handler(ngx_http_request_t *r);
+static ngx_int_t ngx_http_gateway_subscriber_wait(ngx_http_request_t *r);
 static void ngx_http_gateway_subscriber_write(ngx_http_request_t *r);
 static ngx_int_t ngx_http_gateway_subscriber_add_variables(ngx_conf_t *cf);
 static ngx_int_t ngx_http_gateway_subscriber_variable(ngx_http_request_t *r,
@@ -145,316 +145,6 @@ ngx_http_gateway_subscriber_refused(
 
 
 static ngx_int_t
-ngx_http_gateway_subscriber_header(ngx_http_request_t *r, char *name,
-    u_char *value, size_t len)
-{
-    ngx_table_elt_t  *h;
-
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memzero(h, sizeof(*h));
-    h->hash = 1;
-    h->key.data = (u_char *) name;
-    h->key.len = ngx_strlen(name);
-    h->value.data = value;
-    h->value.len = len;
-
-    return NGX_OK;
-}
-
-
-static ngx_table_elt_t *
-ngx_http_gateway_subscriber_find(ngx_http_request_t *r, char *name)
-{
-    size_t            len;
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
-
-    len = ngx_strlen(name);
-    part = &r->headers_in.headers.part;
-    h = part->elts;
-
-    for (i = 0; /* void */ ; i++) {
-
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                return NULL;
-            }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
-        }
-
-        if (h[i].key.len == len
-            && ngx_strncasecmp(h[i].key.data, (u_char *) name, len) == 0)
-        {
-            return &h[i];
-        }
-    }
-}
-
-
-static ngx_int_t
-ngx_http_gateway_subscriber_bad(ngx_http_request_t *r, char *why)
-{
-    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-                  "WebSocket handshake: %s", why);
-
-    return NGX_HTTP_BAD_REQUEST;
-}
-
-
-/* What to do instead, RFC 6455 4.4 and RFC 9110 15.5.22. */
-
-static ngx_int_t
-ngx_http_gateway_subscriber_upgrade_required(ngx_http_request_t *r)
-{
-    if (ngx_http_gateway_subscriber_header(r, "Sec-WebSocket-Version",
-                                           (u_char *) "13", 2)
-        != NGX_OK
-        || ngx_http_gateway_subscriber_header(r, "Upgrade",
-                                              (u_char *) "websocket", 9)
-           != NGX_OK)
-    {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    return NGX_HTTP_GATEWAY_UPGRADE_REQUIRED;
-}
-
-
-static ngx_uint_t
-ngx_http_gateway_subscriber_has_token(ngx_str_t *list, char *token)
-{
-    size_t    len;
-    gw_str_t  rest, t;
-
-    len = ngx_strlen(token);
-    rest = ngx_http_gateway_span(list);
-
-    while (gw_ws_token_next(&rest, &t) == GW_OK) {
-        if (t.len == len
-            && ngx_strncasecmp((u_char *) t.data, (u_char *) token, len) == 0)
-        {
-            return 1;
-        }
-    }
-
-    return 0;
-}
-
-
-/* RFC 6455 4.2.1, in its order. NGX_OK or a status. */
-
-static ngx_int_t
-ngx_http_gateway_subscriber_check(ngx_http_request_t *r, ngx_str_t *key)
-{
-    ngx_table_elt_t  *h;
-
-    if (r->method != NGX_HTTP_GET) {
-        return ngx_http_gateway_subscriber_header(r, "Allow",
-                                                  (u_char *) "GET", 3)
-               == NGX_OK ? NGX_HTTP_NOT_ALLOWED
-                         : NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    h = r->headers_in.upgrade;
-
-    if (h == NULL
-        || !ngx_http_gateway_subscriber_has_token(&h->value, "websocket"))
-    {
-        return ngx_http_gateway_subscriber_upgrade_required(r);
-    }
-
-    if (r->http_version != NGX_HTTP_VERSION_11) {
-        return ngx_http_gateway_subscriber_bad(r, "not HTTP/1.1");
-    }
-
-    h = ngx_http_gateway_subscriber_find(r, "Connection");
-
-    if (h == NULL
-        || !ngx_http_gateway_subscriber_has_token(&h->value, "upgrade"))
-    {
-        return ngx_http_gateway_subscriber_bad(r, "\"Connection\" does not "
-                                                  "say \"upgrade\"");
-    }
-
-    h = ngx_http_gateway_subscriber_find(r, "Sec-WebSocket-Version");
-
-    if (h == NULL || h->value.len != 2
-        || ngx_strncmp(h->value.data, "13", 2) != 0)
-    {
-        return ngx_http_gateway_subscriber_upgrade_required(r);
-    }
-
-    h = ngx_http_gateway_subscriber_find(r, "Sec-WebSocket-Key");
-
-    if (h == NULL || !gw_ws_key_valid(ngx_http_gateway_span(&h->value))) {
-        return ngx_http_gateway_subscriber_bad(r, "no valid "
-                                                  "\"Sec-WebSocket-Key\"");
-    }
-
-    *key = h->value;
-
-    if (r->headers_in.content_length_n > 0 || r->headers_in.chunked) {
-        return ngx_http_gateway_subscriber_bad(r, "a request body");
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_gateway_subscriber_origin(ngx_http_request_t *r,
-    ngx_http_gateway_subscriber_loc_conf_t *conf)
-{
-    ngx_str_t         host;
-    ngx_table_elt_t  *h;
-
-    h = ngx_http_gateway_subscriber_find(r, "Origin");
-
-    if (h == NULL) {
-        return NGX_OK;
-    }
-
-    host = r->headers_in.host ? r->headers_in.host->value
-                              : r->headers_in.server;
-
-    if (ngx_http_gateway_origin_allowed(conf, &h->value, &host)) {
-        return NGX_OK;
-    }
-
-    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-                  "origin \"%V\" is not in gateway_origin_allow", &h->value);
-
-    return NGX_HTTP_FORBIDDEN;
-}
-
-
-/*
- * Of v1 and raw the first that the client offers; where it offers neither,
- * raw, answered by jwt or bearer if these were offered. There may be several
- * headers, which count as one list.
- */
-
-static ngx_int_t
-ngx_http_gateway_subscriber_protocol(ngx_http_request_t *r,
-    ngx_str_t *protocol, ngx_uint_t *json)
-{
-    ngx_int_t         rc;
-    gw_str_t          rest, t;
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
-
-    ngx_str_null(protocol);
-    *json = 0;
-
-    part = &r->headers_in.headers.part;
-    h = part->elts;
-
-    for (i = 0; /* void */ ; i++) {
-
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                break;
-            }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
-        }
-
-        if (h[i].key.len != 22
-            || ngx_strncasecmp(h[i].key.data,
-                               (u_char *) "Sec-WebSocket-Protocol", 22) != 0)
-        {
-            continue;
-        }
-
-        rest = ngx_http_gateway_span(&h[i].value);
-
-        while ((rc = gw_ws_token_next(&rest, &t)) == GW_OK) {
-
-            if (protocol->len == 0 && t.len == 2
-                && ngx_strncmp(t.data, "v1", 2) == 0)
-            {
-                ngx_str_set(protocol, "v1");
-                *json = 1;
-            }
-
-            if (protocol->len == 0 && t.len == 3
-                && ngx_strncmp(t.data, "raw", 3) == 0)
-            {
-                ngx_str_set(protocol, "raw");
-            }
-        }
-
-        if (rc == GW_ERROR) {
-            return ngx_http_gateway_subscriber_bad(r, "malformed "
-                                              "\"Sec-WebSocket-Protocol\"");
-        }
-    }
-
-    if (protocol->len == 0) {
-        ngx_http_gateway_jwt_subprotocol(r, protocol);
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_gateway_subscriber_send_header(ngx_http_request_t *r,
-    ngx_str_t *key, ngx_str_t *protocol)
-{
-    u_char  *accept;
-
-    accept = ngx_pnalloc(r->pool, GW_WS_ACCEPT_LEN);
-
-    if (accept == NULL
-        || gw_ws_accept(accept, ngx_http_gateway_span(key)) != GW_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    r->headers_out.status = NGX_HTTP_SWITCHING_PROTOCOLS;
-    ngx_str_set(&r->headers_out.status_line, "101 Switching Protocols");
-
-    if (ngx_http_gateway_subscriber_header(r, "Upgrade",
-                                           (u_char *) "websocket", 9)
-        != NGX_OK
-        || ngx_http_gateway_subscriber_header(r, "Sec-WebSocket-Accept",
-                                              accept, GW_WS_ACCEPT_LEN)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    if (protocol->len
-        && ngx_http_gateway_subscriber_header(r, "Sec-WebSocket-Protocol",
-                                              protocol->data, protocol->len)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    r->keepalive = 0;
-
-    if (ngx_http_send_header(r) == NGX_ERROR) {
-        return NGX_ERROR;
-    }
-
-    return ngx_http_send_special(r, NGX_HTTP_FLUSH);
-}
-
-
-static ngx_int_t
 ngx_http_gateway_subscriber_handler(ngx_http_request_t *r)
 {
     ngx_int_t                                rc;
@@ -467,14 +157,14 @@ ngx_http_gateway_subscriber_handler(ngx_http_request_t *r)
     conf = ngx_http_get_module_loc_conf(r, ngx_http_gateway_subscriber_module);
 
     ngx_str_null(&key);
-    rc = ngx_http_gateway_subscriber_check(r, &key);
+    rc = ngx_http_gateway_handshake_check(r, &key);
 
     if (rc == NGX_OK) {
-        rc = ngx_http_gateway_subscriber_origin(r, conf);
+        rc = ngx_http_gateway_handshake_origin(r, conf);
     }
 
     if (rc == NGX_OK) {
-        rc = ngx_http_gateway_subscriber_protocol(r, &protocol, &json);
+        rc = ngx_http_gateway_handshake_protocol(r, &protocol, &json);
     }
 
     if (rc != NGX_OK) {
@@ -506,28 +196,46 @@ ngx_http_gateway_subscriber_handler(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    rc = ngx_http_gateway_subscriber_send_header(r, &key, &protocol);
+    rc = ngx_http_gateway_handshake_answer(r, &key, &protocol);
 
-    if (rc == NGX_ERROR) {
-        return NGX_ERROR;
+    if (rc == NGX_ERROR || rc > NGX_OK) {
+        return rc;
     }
-
-    r->main->count++;
 
     if (c->buffered) {
         r->write_event_handler = ngx_http_gateway_subscriber_write;
 
-        if (ngx_handle_write_event(c->write, 0) != NGX_OK) {
-            r->main->count--;
+        if (ngx_http_gateway_subscriber_wait(r) != NGX_OK) {
             return NGX_ERROR;
         }
+
+        r->main->count++;
 
         return NGX_DONE;
     }
 
+    r->main->count++;
+
     ngx_http_gateway_websocket_upgrade(ws);
 
     return NGX_DONE;
+}
+
+
+/* For a client that does not read what it has asked for before. */
+
+static ngx_int_t
+ngx_http_gateway_subscriber_wait(ngx_http_request_t *r)
+{
+    ngx_connection_t          *c;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    c = r->connection;
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    ngx_add_timer(c->write, clcf->send_timeout);
+
+    return ngx_handle_write_event(c->write, clcf->send_lowat);
 }
 
 
@@ -540,13 +248,21 @@ ngx_http_gateway_subscriber_write(ngx_http_request_t *r)
 
     c = r->connection;
 
+    if (c->write->timedout) {
+        ngx_log_error(NGX_LOG_INFO, c->log, NGX_ETIMEDOUT,
+                      "client timed out");
+        c->timedout = 1;
+        ngx_http_finalize_request(r, NGX_HTTP_REQUEST_TIME_OUT);
+        return;
+    }
+
     if (ngx_http_output_filter(r, NULL) == NGX_ERROR) {
         ngx_http_finalize_request(r, NGX_ERROR);
         return;
     }
 
     if (c->buffered) {
-        if (ngx_handle_write_event(c->write, 0) != NGX_OK) {
+        if (ngx_http_gateway_subscriber_wait(r) != NGX_OK) {
             ngx_http_finalize_request(r, NGX_ERROR);
         }
 
@@ -669,9 +385,22 @@ ngx_http_gateway_subscriber_merge_loc_conf(ngx_conf_t *cf, void *parent,
     ngx_http_gateway_subscriber_loc_conf_t  *prev = parent;
     ngx_http_gateway_subscriber_loc_conf_t  *conf = child;
 
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (clcf->noname && conf->zone == NULL && prev->zone) {
+        /* the location goes on inside its "if" blocks */
+        conf->zone = prev->zone;
+        conf->connections = prev->connections;
+        clcf->handler = ngx_http_gateway_subscriber_handler;
+        ngx_http_gateway_jwt_accepts_message(cf);
+    }
+
     ngx_conf_merge_size_value(conf->max_message, prev->max_message, 1048576);
     ngx_conf_merge_msec_value(conf->ping, prev->ping, 30000);
-    ngx_conf_merge_msec_value(conf->ping_timeout, prev->ping_timeout, 60000);
+    ngx_conf_merge_msec_value(conf->ping_timeout, prev->ping_timeout,
+                              NGX_HTTP_GATEWAY_PING_TIMEOUT);
     ngx_conf_merge_size_value(conf->send_buffer, prev->send_buffer, 262144);
 
     /* a list and "any" are one directive: both are taken or neither is */
@@ -745,6 +474,26 @@ ngx_http_gateway_subscriber(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
+/* A client that only listens is heard of once in an interval. */
+
+static char *
+ngx_http_gateway_ping_check(ngx_conf_t *cf,
+    ngx_http_gateway_subscriber_loc_conf_t *slcf)
+{
+    if (slcf->ping_timeout > slcf->ping) {
+        return NGX_CONF_OK;
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "the timeout of %Mms is not longer than the interval "
+                       "of %Mms, so clients would be closed before they "
+                       "answer; write a longer \"timeout=\"",
+                       slcf->ping_timeout, slcf->ping);
+
+    return NGX_CONF_ERROR;
+}
+
+
 static char *
 ngx_http_gateway_ping(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
@@ -769,6 +518,7 @@ ngx_http_gateway_ping(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         }
 
         slcf->ping = 0;
+        slcf->ping_timeout = NGX_HTTP_GATEWAY_PING_TIMEOUT;
         return NGX_CONF_OK;
     }
 
@@ -782,9 +532,10 @@ ngx_http_gateway_ping(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     slcf->ping = n;
+    slcf->ping_timeout = NGX_HTTP_GATEWAY_PING_TIMEOUT;
 
     if (cf->args->nelts == 2) {
-        return NGX_CONF_OK;
+        return ngx_http_gateway_ping_check(cf, slcf);
     }
 
     s.len = 0;
@@ -805,7 +556,7 @@ ngx_http_gateway_ping(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     slcf->ping_timeout = n;
 
-    return NGX_CONF_OK;
+    return ngx_http_gateway_ping_check(cf, slcf);
 }
 
 

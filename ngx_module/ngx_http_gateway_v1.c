@@ -251,7 +251,13 @@ static ngx_int_t
 ngx_http_gateway_v1_parse(ngx_http_gateway_v1_request_t *req,
     gw_json_t *type, ngx_str_t *message)
 {
-    gw_json_t  id;
+    gw_json_t  found[3];
+
+    static const gw_str_t  names[] = {
+        { (u_char *) "type", 4 },
+        { (u_char *) "payload", 7 },
+        { (u_char *) "requestId", 9 }
+    };
 
     req->request_id.len = 0;
 
@@ -262,26 +268,16 @@ ngx_http_gateway_v1_parse(ngx_http_gateway_v1_request_t *req,
         return NGX_ERROR;
     }
 
-    if (gw_json_member(&req->message, gw_str("requestId"), &id) == GW_OK
-        && id.type == GW_JSON_STRING)
-    {
-        req->request_id = id.text;
+    gw_json_members(&req->message, names, found, 3);
+
+    *type = found[0];
+    req->payload = found[1];
+
+    if (found[2].type == GW_JSON_STRING) {
+        req->request_id = found[2].text;
     }
 
-    if (gw_json_member(&req->message, gw_str("type"), type) != GW_OK
-        || type->type != GW_JSON_STRING)
-    {
-        return NGX_DECLINED;
-    }
-
-    if (gw_json_member(&req->message, gw_str("payload"), &req->payload)
-        != GW_OK)
-    {
-        req->payload.type = GW_JSON_NULL;
-        req->payload.text = gw_str("null");
-    }
-
-    return NGX_OK;
+    return type->type == GW_JSON_STRING ? NGX_OK : NGX_DECLINED;
 }
 
 
@@ -431,35 +427,59 @@ ngx_http_gateway_v1_state(ngx_http_gateway_text_t *t, ngx_str_t *name,
 }
 
 
+/* The members of a publish, found in one walk. */
+
+enum {
+    NGX_HTTP_GATEWAY_V1_RESOURCE = 0,
+    NGX_HTTP_GATEWAY_V1_DATA,
+    NGX_HTTP_GATEWAY_V1_TYPE,
+    NGX_HTTP_GATEWAY_V1_EXPECTED,
+    NGX_HTTP_GATEWAY_V1_PRIORITY,
+    NGX_HTTP_GATEWAY_V1_MEMBERS
+};
+
+static const gw_str_t  ngx_http_gateway_v1_members[] = {
+    { (u_char *) "resource", 8 },
+    { (u_char *) "data", 4 },
+    { (u_char *) "type", 4 },
+    { (u_char *) "expectedVersion", 15 },
+    { (u_char *) "priority", 8 }
+};
+
+
 /* NULL, or what is wrong. */
 
 static char *
-ngx_http_gateway_v1_publish_options(gw_json_t *payload, gw_message_t *m,
+ngx_http_gateway_v1_publish_options(gw_json_t *v, gw_message_t *m,
     int64_t *expected)
 {
-    uint64_t   n;
-    gw_json_t  v;
+    uint64_t    n;
+    gw_json_t  *p;
 
     *expected = -1;
 
-    if (gw_json_member(payload, gw_str("data"), &v) != GW_OK) {
+    if (v[NGX_HTTP_GATEWAY_V1_DATA].text.len == 0) {
         return "no \"data\"";
     }
 
-    m->payload = v.text;
-    m->raw = v.text;
+    m->payload = v[NGX_HTTP_GATEWAY_V1_DATA].text;
+    m->raw = m->payload;
     m->opcode = GW_WS_TEXT;
 
-    if (gw_json_member(payload, gw_str("type"), &v) == GW_OK) {
-        if (v.type != GW_JSON_STRING || v.text.len <= 2) {
-            return "\"type\" is not a string";
+    p = &v[NGX_HTTP_GATEWAY_V1_TYPE];
+
+    if (p->text.len) {
+        if (p->type != GW_JSON_STRING || p->text.len <= 2) {
+            return "\"type\" is not a string, or an empty one";
         }
 
-        m->type = v.text;
+        m->type = p->text;
     }
 
-    if (gw_json_member(payload, gw_str("expectedVersion"), &v) == GW_OK) {
-        if (gw_json_uint(&v, &n) != GW_OK) {
+    p = &v[NGX_HTTP_GATEWAY_V1_EXPECTED];
+
+    if (p->text.len) {
+        if (gw_json_uint(p, &n) != GW_OK) {
             return "\"expectedVersion\" is not a whole number";
         }
 
@@ -467,22 +487,17 @@ ngx_http_gateway_v1_publish_options(gw_json_t *payload, gw_message_t *m,
     }
 
     m->priority = GW_PRIORITY_NORMAL;
+    p = &v[NGX_HTTP_GATEWAY_V1_PRIORITY];
 
-    if (gw_json_member(payload, gw_str("priority"), &v) == GW_OK) {
+    if (p->text.len) {
 
-        if (v.type == GW_JSON_STRING
-            && gw_json_string_equal(&v, gw_str("high")))
-        {
+        if (gw_json_string_equal(p, gw_str("high"))) {
             m->priority = GW_PRIORITY_HIGH;
 
-        } else if (v.type == GW_JSON_STRING
-                   && gw_json_string_equal(&v, gw_str("low")))
-        {
+        } else if (gw_json_string_equal(p, gw_str("low"))) {
             m->priority = GW_PRIORITY_LOW;
 
-        } else if (v.type != GW_JSON_STRING
-                   || !gw_json_string_equal(&v, gw_str("normal")))
-        {
+        } else if (!gw_json_string_equal(p, gw_str("normal"))) {
             return "\"priority\" is not high, normal or low";
         }
     }
@@ -518,19 +533,25 @@ ngx_http_gateway_v1_publish(ngx_http_gateway_websocket_t *ws,
     int64_t                           expected;
     ngx_int_t                         rc;
     ngx_str_t                         name;
+    gw_json_t                         v[NGX_HTTP_GATEWAY_V1_MEMBERS];
     gw_message_t                      m;
     ngx_http_gateway_text_t          *t;
     ngx_http_gateway_channel_info_t   info;
 
     ngx_memzero(&m, sizeof(m));
 
-    if (ngx_http_gateway_v1_resource(payload, buf, &name) != NGX_OK) {
+    gw_json_members(payload, ngx_http_gateway_v1_members, v,
+                    NGX_HTTP_GATEWAY_V1_MEMBERS);
+
+    if (ngx_http_gateway_v1_name(&v[NGX_HTTP_GATEWAY_V1_RESOURCE], buf, &name)
+        != NGX_OK)
+    {
         ngx_http_gateway_v1_bad(ws, "\"resource\" is not a channel's name",
                                 request_id);
         return;
     }
 
-    err = ngx_http_gateway_v1_publish_options(payload, &m, &expected);
+    err = ngx_http_gateway_v1_publish_options(v, &m, &expected);
 
     if (err) {
         ngx_http_gateway_v1_bad(ws, err, request_id);

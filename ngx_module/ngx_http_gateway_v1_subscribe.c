@@ -46,24 +46,129 @@ ngx_http_gateway_v1_subscribed(ngx_http_gateway_websocket_t *ws,
 }
 
 
-/* since: {resource: {sequenceNumber, epoch}}. NGX_DECLINED: malformed. */
+/* What a subscribe asks for. Its channels are found by their names through
+ * buckets, so that time does not grow with the square of a message. */
 
-static ngx_int_t
-ngx_http_gateway_v1_since(gw_json_t *since, gw_str_t resource,
-    ngx_http_gateway_join_t *join)
+#define NGX_HTTP_GATEWAY_BUCKETS  256
+
+typedef struct ngx_http_gateway_asked_s  ngx_http_gateway_asked_t;
+
+struct ngx_http_gateway_asked_s {
+    ngx_http_gateway_asked_t    *next;       /* of its bucket */
+    ngx_str_t                    name;
+    gw_str_t                     text;       /* as written */
+    ngx_http_gateway_join_t      join;
+};
+
+typedef struct {
+    ngx_pool_t                  *pool;
+    gw_json_t                    resources;
+    gw_json_t                    since;
+    ngx_uint_t                   no_echo;
+    ngx_array_t                  asked;      /* of pointers */
+    ngx_array_t                  joined;     /* ngx_http_gateway_joined_t */
+    ngx_array_t                  forbidden;  /* gw_str_t, as written */
+    ngx_array_t                  failed;
+    ngx_http_gateway_asked_t    *bucket[NGX_HTTP_GATEWAY_BUCKETS];
+} ngx_http_gateway_v1_subscribe_t;
+
+
+static char  ngx_http_gateway_v1_no_memory[] = "no memory";
+
+
+static ngx_http_gateway_asked_t **
+ngx_http_gateway_v1_find(ngx_http_gateway_v1_subscribe_t *sub,
+    ngx_str_t *name)
 {
-    gw_json_t  at, seq, epoch;
+    ngx_uint_t                  i;
+    ngx_http_gateway_asked_t  **a;
 
-    join->recover = 0;
+    i = ngx_crc32_short(name->data, name->len) % NGX_HTTP_GATEWAY_BUCKETS;
 
-    if (gw_json_member(since, resource, &at) != GW_OK) {
-        return NGX_OK;
+    for (a = &sub->bucket[i]; *a; a = &(*a)->next) {
+        if ((*a)->name.len == name->len
+            && ngx_memcmp((*a)->name.data, name->data, name->len) == 0)
+        {
+            break;
+        }
     }
 
-    if (gw_json_member(&at, gw_str("sequenceNumber"), &seq) != GW_OK
-        || gw_json_uint(&seq, &join->since) != GW_OK
-        || gw_json_member(&at, gw_str("epoch"), &epoch) != GW_OK
-        || epoch.type != GW_JSON_STRING)
+    return a;
+}
+
+
+/* Adds the resources; one that is named twice counts once. NULL, or what is
+ * wrong. */
+
+static char *
+ngx_http_gateway_v1_resources(ngx_http_gateway_v1_subscribe_t *sub)
+{
+    u_char                       buf[NGX_HTTP_GATEWAY_NAME_TEXT];
+    gw_json_t                    value;
+    ngx_str_t                    name;
+    ngx_uint_t                   n;
+    const unsigned char         *it;
+    ngx_http_gateway_asked_t   **place, **asked, *a;
+
+    n = 0;
+    it = NULL;
+
+    while (gw_json_next(&sub->resources, &it, NULL, &value)) {
+
+        if (ngx_http_gateway_v1_name(&value, buf, &name) != NGX_OK) {
+            return "a resource is not a channel's name";
+        }
+
+        if (++n > NGX_HTTP_GATEWAY_MAX_RESOURCES) {
+            return "more than 1000 resources";
+        }
+
+        place = ngx_http_gateway_v1_find(sub, &name);
+
+        if (*place) {
+            continue;
+        }
+
+        a = ngx_pcalloc(sub->pool, sizeof(*a));
+        asked = ngx_array_push(&sub->asked);
+
+        if (a == NULL || asked == NULL) {
+            return ngx_http_gateway_v1_no_memory;
+        }
+
+        a->name.data = ngx_pstrdup(sub->pool, &name);
+        if (a->name.data == NULL) {
+            return ngx_http_gateway_v1_no_memory;
+        }
+
+        a->name.len = name.len;
+        a->text = value.text;
+        a->join.no_echo = sub->no_echo;
+
+        *place = a;
+        *asked = a;
+    }
+
+    return n ? NULL : "\"resources\" is empty";
+}
+
+
+/* {sequenceNumber, epoch}. NGX_DECLINED: malformed. */
+
+static ngx_int_t
+ngx_http_gateway_v1_since_one(gw_json_t *at, ngx_http_gateway_join_t *join)
+{
+    gw_json_t  v[2];
+
+    static const gw_str_t  names[] = {
+        { (u_char *) "sequenceNumber", 14 },
+        { (u_char *) "epoch", 5 }
+    };
+
+    gw_json_members(at, names, v, 2);
+
+    if (gw_json_uint(&v[0], &join->since) != GW_OK
+        || v[1].type != GW_JSON_STRING)
     {
         return NGX_DECLINED;
     }
@@ -72,8 +177,8 @@ ngx_http_gateway_v1_since(gw_json_t *since, gw_str_t resource,
 
     /* an epoch has no escapes; another length is another epoch */
 
-    if (epoch.text.len == GW_EPOCH_LEN + 2) {
-        ngx_memcpy(join->epoch, epoch.text.data + 1, GW_EPOCH_LEN);
+    if (v[1].text.len == GW_EPOCH_LEN + 2) {
+        ngx_memcpy(join->epoch, v[1].text.data + 1, GW_EPOCH_LEN);
 
     } else {
         ngx_memzero(join->epoch, GW_EPOCH_LEN);
@@ -83,14 +188,38 @@ ngx_http_gateway_v1_since(gw_json_t *since, gw_str_t resource,
 }
 
 
-typedef struct {
-    gw_json_t                    resources;
-    gw_json_t                    since;
-    ngx_http_gateway_join_t      join;
-    ngx_array_t                  joined;     /* ngx_http_gateway_joined_t */
-    ngx_array_t                  forbidden;  /* gw_str_t, as written */
-    ngx_array_t                  failed;
-} ngx_http_gateway_v1_subscribe_t;
+/* since: {resource: {sequenceNumber, epoch}}; others than those asked for may
+ * stand there. NULL, or what is wrong. */
+
+static char *
+ngx_http_gateway_v1_since(ngx_http_gateway_v1_subscribe_t *sub)
+{
+    u_char                       buf[NGX_HTTP_GATEWAY_NAME_TEXT];
+    gw_json_t                    key, value;
+    ngx_str_t                    name;
+    const unsigned char         *it;
+    ngx_http_gateway_asked_t   **a;
+
+    it = NULL;
+
+    while (gw_json_next(&sub->since, &it, &key, &value)) {
+
+        if (ngx_http_gateway_v1_name(&key, buf, &name) != NGX_OK) {
+            continue;
+        }
+
+        a = ngx_http_gateway_v1_find(sub, &name);
+
+        if (*a
+            && ngx_http_gateway_v1_since_one(&value, &(*a)->join) != NGX_OK)
+        {
+            return "\"since\" needs a sequenceNumber and an epoch for a "
+                   "resource";
+        }
+    }
+
+    return NULL;
+}
 
 
 /* NULL, or what is wrong. */
@@ -99,42 +228,44 @@ static char *
 ngx_http_gateway_v1_subscribe_options(gw_json_t *payload,
     ngx_http_gateway_v1_subscribe_t *sub)
 {
-    gw_json_t  v;
+    gw_json_t  v[6];
 
-    if (gw_json_member(payload, gw_str("resources"), &sub->resources) != GW_OK
-        || sub->resources.type != GW_JSON_ARRAY)
-    {
+    static const gw_str_t  names[] = {
+        { (u_char *) "resources", 9 },
+        { (u_char *) "since", 5 },
+        { (u_char *) "echo", 4 },
+        { (u_char *) "filters", 7 },
+        { (u_char *) "throttle", 8 },
+        { (u_char *) "batch", 5 }
+    };
+
+    gw_json_members(payload, names, v, 6);
+
+    sub->resources = v[0];
+    sub->since = v[1];
+
+    if (sub->resources.type != GW_JSON_ARRAY) {
         return "\"resources\" is not an array";
     }
 
-    if (gw_json_member(payload, gw_str("filters"), &v) == GW_OK
-        || gw_json_member(payload, gw_str("throttle"), &v) == GW_OK
-        || gw_json_member(payload, gw_str("batch"), &v) == GW_OK)
-    {
+    if (v[3].text.len || v[4].text.len || v[5].text.len) {
         return "\"filters\", \"throttle\" and \"batch\" are not supported by "
                "this version";
     }
 
-    sub->since.type = GW_JSON_NULL;
-
-    if (gw_json_member(payload, gw_str("since"), &v) == GW_OK
-        && v.type != GW_JSON_NULL)
+    if (sub->since.type != GW_JSON_OBJECT
+        && sub->since.type != GW_JSON_NULL)
     {
-        if (v.type != GW_JSON_OBJECT) {
-            return "\"since\" is not an object";
-        }
-
-        sub->since = v;
+        return "\"since\" is not an object";
     }
 
-    if (gw_json_member(payload, gw_str("echo"), &v) == GW_OK) {
-
-        if (v.type != GW_JSON_TRUE && v.type != GW_JSON_FALSE) {
-            return "\"echo\" is not true or false";
-        }
-
-        sub->join.no_echo = (v.type == GW_JSON_FALSE);
+    if (v[2].text.len
+        && v[2].type != GW_JSON_TRUE && v[2].type != GW_JSON_FALSE)
+    {
+        return "\"echo\" is not true or false";
     }
+
+    sub->no_echo = (v[2].type == GW_JSON_FALSE);
 
     return NULL;
 }
@@ -156,55 +287,37 @@ ngx_http_gateway_v1_push(ngx_array_t *array, gw_str_t *text)
 }
 
 
-/* NULL, or what is wrong with the request. */
-
-static char *
+static ngx_int_t
 ngx_http_gateway_v1_subscribe_one(ngx_http_gateway_websocket_t *ws,
-    ngx_http_gateway_v1_subscribe_t *sub, gw_json_t *value, ngx_pool_t *pool)
+    ngx_http_gateway_v1_subscribe_t *sub, ngx_http_gateway_asked_t *asked)
 {
-    u_char                     *buf;
-    ngx_int_t                   rc;
     ngx_http_gateway_joined_t  *j;
-
-    buf = ngx_pnalloc(pool, value->text.len);
-    j = ngx_array_push(&sub->joined);
-
-    if (buf == NULL || j == NULL) {
-        return "no memory";
-    }
-
-    if (ngx_http_gateway_v1_name(value, buf, &j->name) != NGX_OK) {
-        return "a resource is not a channel's name";
-    }
-
-    if (ngx_http_gateway_v1_since(&sub->since,
-                                  ngx_http_gateway_span(&j->name),
-                                  &sub->join)
-        != NGX_OK)
-    {
-        return "\"since\" needs a sequenceNumber and an epoch for a resource";
-    }
 
     /* what was joined unasked may be asked for again, with options */
 
     if (!ngx_http_gateway_allowed(&ws->allow, NGX_HTTP_GATEWAY_SUBSCRIBE,
-                                  &j->name)
-        && !ngx_http_gateway_client_joined(&ws->client, &j->name))
+                                  &asked->name)
+        && !ngx_http_gateway_client_joined(&ws->client, &asked->name))
+    {
+        return ngx_http_gateway_v1_push(&sub->forbidden, &asked->text);
+    }
+
+    j = ngx_array_push(&sub->joined);
+    if (j == NULL) {
+        return NGX_ERROR;
+    }
+
+    j->name = asked->name;
+
+    if (ngx_http_gateway_client_join(&ws->client, ws->conf->zone, &j->name,
+                                     &asked->join, &j->info, &j->recovered)
+        != NGX_OK)
     {
         sub->joined.nelts--;
-        return ngx_http_gateway_v1_push(&sub->forbidden, &value->text)
-               == NGX_OK ? NULL : "no memory";
+        return ngx_http_gateway_v1_push(&sub->failed, &asked->text);
     }
 
-    rc = ngx_http_gateway_client_join(&ws->client, ws->conf->zone, &j->name,
-                                      &sub->join, &j->info, &j->recovered);
-    if (rc != NGX_OK) {
-        sub->joined.nelts--;
-        return ngx_http_gateway_v1_push(&sub->failed, &value->text)
-               == NGX_OK ? NULL : "no memory";
-    }
-
-    return NULL;
+    return NGX_OK;
 }
 
 
@@ -249,41 +362,82 @@ ngx_http_gateway_v1_refused(ngx_http_gateway_websocket_t *ws, char *code,
 }
 
 
-/* Checks all before joining any: a malformed request does nothing. */
+static ngx_int_t
+ngx_http_gateway_v1_subscribe_init(ngx_http_gateway_v1_subscribe_t *sub,
+    ngx_pool_t *pool)
+{
+    ngx_memzero(sub, sizeof(*sub));
+    sub->pool = pool;
+
+    if (ngx_array_init(&sub->asked, pool, 4,
+                       sizeof(ngx_http_gateway_asked_t *)) != NGX_OK
+        || ngx_array_init(&sub->joined, pool, 4,
+                          sizeof(ngx_http_gateway_joined_t)) != NGX_OK
+        || ngx_array_init(&sub->forbidden, pool, 4, sizeof(gw_str_t)) != NGX_OK
+        || ngx_array_init(&sub->failed, pool, 4, sizeof(gw_str_t)) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_gateway_v1_subscribe_answer(ngx_http_gateway_websocket_t *ws,
+    ngx_http_gateway_v1_subscribe_t *sub, gw_str_t *request_id)
+{
+    if (sub->joined.nelts) {
+        ngx_http_gateway_v1_subscribed(ws, sub->joined.elts,
+                                       sub->joined.nelts, request_id);
+    }
+
+    if (sub->forbidden.nelts) {
+        ngx_http_gateway_v1_refused(ws, "forbidden",
+                                    "subscribing is not allowed",
+                                    &sub->forbidden, sub->pool, request_id);
+    }
+
+    if (sub->failed.nelts) {
+        ngx_http_gateway_v1_refused(ws, "unavailable", "the zone is full",
+                                    &sub->failed, sub->pool, request_id);
+    }
+}
+
+
+/* All is checked before any is joined: a malformed request does nothing. */
 
 static char *
-ngx_http_gateway_v1_subscribe_check(ngx_http_gateway_v1_subscribe_t *sub)
+ngx_http_gateway_v1_subscribe_all(ngx_http_gateway_websocket_t *ws,
+    ngx_http_gateway_v1_subscribe_t *sub, gw_json_t *payload)
 {
-    u_char                buf[NGX_HTTP_GATEWAY_NAME_TEXT];
-    gw_json_t             value;
-    ngx_str_t             name;
-    ngx_uint_t            n;
-    const unsigned char  *it;
+    char                       *err;
+    ngx_uint_t                  i;
+    ngx_http_gateway_asked_t  **asked;
 
-    n = 0;
-    it = NULL;
+    err = ngx_http_gateway_v1_subscribe_options(payload, sub);
 
-    while (gw_json_next(&sub->resources, &it, NULL, &value)) {
+    if (err == NULL) {
+        err = ngx_http_gateway_v1_resources(sub);
+    }
 
-        if (ngx_http_gateway_v1_name(&value, buf, &name) != NGX_OK) {
-            return "a resource is not a channel's name";
-        }
+    if (err == NULL) {
+        err = ngx_http_gateway_v1_since(sub);
+    }
 
-        if (ngx_http_gateway_v1_since(&sub->since,
-                                      ngx_http_gateway_span(&name),
-                                      &sub->join)
-            != NGX_OK)
-        {
-            return "\"since\" needs a sequenceNumber and an epoch for a "
-                   "resource";
-        }
+    if (err) {
+        return err;
+    }
 
-        if (++n > NGX_HTTP_GATEWAY_MAX_RESOURCES) {
-            return "more than 1000 resources";
+    asked = sub->asked.elts;
+
+    for (i = 0; i < sub->asked.nelts; i++) {
+        if (ngx_http_gateway_v1_subscribe_one(ws, sub, asked[i]) != NGX_OK) {
+            return ngx_http_gateway_v1_no_memory;
         }
     }
 
-    return n ? NULL : "\"resources\" is empty";
+    return NULL;
 }
 
 
@@ -292,65 +446,28 @@ ngx_http_gateway_v1_subscribe(ngx_http_gateway_websocket_t *ws,
     gw_json_t *payload, gw_str_t *request_id)
 {
     char                             *err;
-    gw_json_t                         value;
     ngx_pool_t                       *pool;
-    const unsigned char              *it;
     ngx_http_gateway_v1_subscribe_t   sub;
-
-    ngx_memzero(&sub, sizeof(sub));
-
-    err = ngx_http_gateway_v1_subscribe_options(payload, &sub);
-
-    if (err == NULL) {
-        err = ngx_http_gateway_v1_subscribe_check(&sub);
-    }
-
-    if (err) {
-        ngx_http_gateway_v1_bad(ws, err, request_id);
-        return;
-    }
 
     pool = ngx_create_pool(1024, ws->client.connection->log);
 
     if (pool == NULL
-        || ngx_array_init(&sub.joined, pool, 4,
-                          sizeof(ngx_http_gateway_joined_t)) != NGX_OK
-        || ngx_array_init(&sub.forbidden, pool, 4, sizeof(gw_str_t)) != NGX_OK
-        || ngx_array_init(&sub.failed, pool, 4, sizeof(gw_str_t)) != NGX_OK)
+        || ngx_http_gateway_v1_subscribe_init(&sub, pool) != NGX_OK)
     {
-        err = "no memory";
-    }
-
-    it = NULL;
-
-    while (err == NULL && gw_json_next(&sub.resources, &it, NULL, &value)) {
-        err = ngx_http_gateway_v1_subscribe_one(ws, &sub, &value, pool);
-    }
-
-    if (err) {
-        ngx_http_gateway_v1_error(ws, "unavailable", err, NULL,
-                                  request_id);
+        err = ngx_http_gateway_v1_no_memory;
 
     } else {
+        err = ngx_http_gateway_v1_subscribe_all(ws, &sub, payload);
+    }
 
-        if (sub.joined.nelts) {
-            ngx_http_gateway_v1_subscribed(ws, sub.joined.elts,
-                                           sub.joined.nelts,
-                                           request_id);
-        }
+    if (err == NULL) {
+        ngx_http_gateway_v1_subscribe_answer(ws, &sub, request_id);
 
-        if (sub.forbidden.nelts) {
-            ngx_http_gateway_v1_refused(ws, "forbidden",
-                                        "subscribing is not allowed",
-                                        &sub.forbidden, pool,
-                                        request_id);
-        }
+    } else if (err == ngx_http_gateway_v1_no_memory) {
+        ngx_http_gateway_v1_error(ws, "unavailable", err, NULL, request_id);
 
-        if (sub.failed.nelts) {
-            ngx_http_gateway_v1_refused(ws, "unavailable",
-                                        "the zone is full", &sub.failed, pool,
-                                        request_id);
-        }
+    } else {
+        ngx_http_gateway_v1_bad(ws, err, request_id);
     }
 
     if (pool) {
@@ -366,6 +483,7 @@ ngx_http_gateway_v1_unsubscribe(ngx_http_gateway_websocket_t *ws,
     u_char                    buf[NGX_HTTP_GATEWAY_NAME_TEXT];
     gw_json_t                 resources, value;
     ngx_str_t                 name;
+    ngx_uint_t                n;
     const unsigned char      *it;
     ngx_http_gateway_text_t  *t;
 
@@ -378,12 +496,29 @@ ngx_http_gateway_v1_unsubscribe(ngx_http_gateway_websocket_t *ws,
         return;
     }
 
+    n = 0;
     it = NULL;
 
     while (gw_json_next(&resources, &it, NULL, &value)) {
-        if (ngx_http_gateway_v1_name(&value, buf, &name) == NGX_OK) {
-            (void) ngx_http_gateway_client_leave(&ws->client, &name);
+
+        if (ngx_http_gateway_v1_name(&value, buf, &name) != NGX_OK) {
+            ngx_http_gateway_v1_bad(ws, "a resource is not a channel's name",
+                                    request_id);
+            return;
         }
+
+        if (++n > NGX_HTTP_GATEWAY_MAX_RESOURCES) {
+            ngx_http_gateway_v1_bad(ws, "more than 1000 resources",
+                                    request_id);
+            return;
+        }
+    }
+
+    it = NULL;
+
+    while (gw_json_next(&resources, &it, NULL, &value)) {
+        (void) ngx_http_gateway_v1_name(&value, buf, &name);
+        (void) ngx_http_gateway_client_leave(&ws->client, &name);
     }
 
     t = ngx_http_gateway_v1_begin("unsubscribed");

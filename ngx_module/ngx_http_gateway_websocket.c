@@ -20,6 +20,8 @@
 
 
 static void ngx_http_gateway_websocket_tick(ngx_http_gateway_websocket_t *ws);
+static void ngx_http_gateway_websocket_ended(ngx_http_gateway_websocket_t *ws,
+    ssize_t n);
 static void ngx_http_gateway_websocket_finish(
     ngx_http_gateway_websocket_t *ws);
 
@@ -186,12 +188,7 @@ ngx_http_gateway_websocket_read_handler(ngx_event_t *rev)
         }
 
         if (n <= 0) {
-            /* gone, with Close or without; answers that are queued may
-             * still reach a peer that has only ended its sending */
-            ws->deaf = 1;
-            ws->peer_closed = 1;
-            ngx_http_gateway_client_flush(&ws->client);
-            ngx_http_gateway_websocket_finish(ws);
+            ngx_http_gateway_websocket_ended(ws, n);
             return;
         }
 
@@ -220,6 +217,51 @@ ngx_http_gateway_websocket_read_handler(ngx_event_t *rev)
 }
 
 
+/*
+ * The peer is gone, with Close or without. What it asked for before may still
+ * reach one that has only ended its sending.
+ */
+
+static void
+ngx_http_gateway_websocket_ended(ngx_http_gateway_websocket_t *ws, ssize_t n)
+{
+    ngx_event_t  *rev;
+
+    rev = ws->client.connection->read;
+
+    ws->deaf = 1;
+    ws->peer_closed = 1;
+
+    if (n < 0 || ws->client.lost) {
+        ngx_http_gateway_websocket_finish(ws);
+        return;
+    }
+
+    if (ws->state != NGX_HTTP_GATEWAY_WS_CLOSING) {
+        ngx_http_gateway_client_flush(&ws->client);
+
+        if (ws->recovery) {
+            ngx_http_gateway_recovery_continue(ws);
+        }
+
+        ws->state = NGX_HTTP_GATEWAY_WS_CLOSING;
+        ngx_http_gateway_client_leave_all(&ws->client);
+        ngx_http_gateway_recovery_free(ws);
+    }
+
+    if (ws->client.lost
+        || ngx_handle_read_event(rev, NGX_CLOSE_EVENT) != NGX_OK)
+    {
+        ngx_http_gateway_websocket_finish(ws);
+        return;
+    }
+
+    if (ngx_http_gateway_websocket_after(ws) == NGX_OK) {
+        ngx_http_gateway_websocket_schedule(ws);
+    }
+}
+
+
 void
 ngx_http_gateway_websocket_write_handler(ngx_event_t *wev)
 {
@@ -234,6 +276,22 @@ ngx_http_gateway_websocket_write_handler(ngx_event_t *wev)
     }
 
     (void) ngx_http_gateway_websocket_after(ws);
+}
+
+
+static void
+ngx_http_gateway_websocket_end_sending(ngx_connection_t *c)
+{
+#if (NGX_HTTP_SSL)
+
+    if (c->ssl) {
+        (void) SSL_shutdown(c->ssl->connection);
+        ERR_clear_error();
+    }
+
+#endif
+
+    (void) ngx_shutdown_socket(c->fd, NGX_WRITE_SHUTDOWN);
 }
 
 
@@ -271,9 +329,10 @@ ngx_http_gateway_websocket_after(ngx_http_gateway_websocket_t *ws)
 
     c = ws->client.connection;
 
-    if (ws->deaf && c->ssl == NULL) {
-        /* a peer that broke the protocol may never send a Close */
-        (void) ngx_shutdown_socket(c->fd, NGX_WRITE_SHUTDOWN);
+    if (ws->deaf) {
+        /* a peer that broke the protocol may never send a Close, or nobody
+         * listens to it any more */
+        ngx_http_gateway_websocket_end_sending(c);
     }
 
     return NGX_OK;
@@ -338,10 +397,6 @@ ngx_http_gateway_websocket_message(ngx_http_gateway_websocket_t *ws,
 {
     ngx_str_t  message;
 
-    if (ws->state == NGX_HTTP_GATEWAY_WS_CLOSING) {
-        return;
-    }
-
     ws->messages_in++;
 
     message.data = data;
@@ -398,6 +453,11 @@ static void
 ngx_http_gateway_websocket_data(ngx_http_gateway_websocket_t *ws,
     gw_ws_event_t *ev)
 {
+    if (ws->state == NGX_HTTP_GATEWAY_WS_CLOSING) {
+        /* only the peer's Close matters now */
+        return;
+    }
+
     if (ev->first && ev->last) {
         ngx_http_gateway_websocket_message(ws, ev->opcode, ev->data, ev->len);
         return;
@@ -456,6 +516,12 @@ ngx_http_gateway_websocket_input(ngx_http_gateway_websocket_t *ws, u_char *p,
 
     for (end = p + n; p < end && !ws->deaf; /* void */) {
 
+        if (ws->client.out_size > ws->client.send_buffer / 2) {
+            /* one who asks much at once is not slow for that */
+            ngx_http_gateway_client_flush(&ws->client);
+            ngx_http_gateway_client_check(&ws->client);
+        }
+
         rc = gw_ws_decode(&ws->decoder, &p, end, &ev);
 
         if (rc == GW_AGAIN) {
@@ -485,7 +551,6 @@ ngx_http_gateway_websocket_input(ngx_http_gateway_websocket_t *ws, u_char *p,
                 payload.len = ev.len;
                 ngx_http_gateway_client_queue(&ws->client, GW_WS_PONG,
                                               &payload);
-                ngx_http_gateway_client_check(&ws->client);
             }
 
             break;
@@ -556,6 +621,12 @@ ngx_http_gateway_websocket_lost(ngx_http_gateway_client_t *client,
     /* the client is the first member */
     ws = (ngx_http_gateway_websocket_t *) client;
 
+    if (ws->state == NGX_HTTP_GATEWAY_WS_HANDSHAKE) {
+        /* the request is still nginx's: it ends where it would be left */
+        ws->failed = 1;
+        return;
+    }
+
     if (reason != NGX_HTTP_GATEWAY_LOST_OVERFLOW
         || ws->state == NGX_HTTP_GATEWAY_WS_CLOSING)
     {
@@ -600,6 +671,17 @@ ngx_http_gateway_websocket_finish(ngx_http_gateway_websocket_t *ws)
         ngx_http_free_request(r, 0);
         c->destroyed = 0;
     }
+
+#if (NGX_HTTP_SSL)
+
+    if (c->ssl && (!c->write->ready
+                   || !ngx_http_gateway_client_idle(&ws->client)))
+    {
+        /* OpenSSL is inside a record, after which alone it can say more */
+        c->error = 1;
+    }
+
+#endif
 
     ngx_http_gateway_websocket_free(ws);
 

@@ -69,6 +69,7 @@ typedef struct {
     unsigned                      deaf:1;       /* input is thrown away */
     unsigned                      peer_closed:1;
     unsigned                      shut:1;       /* our Close has gone out */
+    unsigned                      failed:1;     /* lost in the handshake */
 
     u_char                       *message;      /* one in several parts */
     size_t                        message_len;

@@ -92,6 +92,10 @@ ngx_http_gateway_websocket_token(ngx_http_gateway_websocket_t *ws,
     ngx_http_request_t  *r;
 
     if (ws->verifying) {
+        if (!ws->json) {
+            return;
+        }
+
         ngx_http_gateway_v1_error(ws, "unauthorized",
                                   "another token is being checked", NULL,
                                   request_id);
@@ -109,6 +113,11 @@ ngx_http_gateway_websocket_token(ngx_http_gateway_websocket_t *ws,
     if (r == NULL
         || ngx_http_gateway_websocket_keep_id(ws, request_id) != NGX_OK)
     {
+        if (ws->renewal) {
+            ngx_http_gateway_request_destroy(ws->renewal);
+            ws->renewal = NULL;
+        }
+
         ngx_http_gateway_v1_error(ws, "unavailable", "no memory", NULL,
                                   request_id);
         return;

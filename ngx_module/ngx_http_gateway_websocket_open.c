@@ -13,6 +13,9 @@
 #include "ngx_http_gateway_subscriber.h"
 
 
+#define NGX_HTTP_GATEWAY_UPGRADE_RETRY  20  /* ms */
+
+
 static void ngx_http_gateway_websocket_cleanup(void *data);
 static void ngx_http_gateway_websocket_take_over(ngx_event_t *ev);
 
@@ -121,6 +124,10 @@ ngx_http_gateway_websocket_cleanup(void *data)
             ngx_delete_posted_event(ws->upgrade);
         }
 
+        if (ws->upgrade && ws->upgrade->timer_set) {
+            ngx_del_timer(ws->upgrade);
+        }
+
         ngx_http_gateway_websocket_free(ws);
     }
 }
@@ -199,6 +206,10 @@ ngx_http_gateway_websocket_join_args(ngx_http_gateway_websocket_t *ws,
             return NGX_HTTP_FORBIDDEN;
         }
 
+        if (ngx_http_gateway_client_joined(&ws->client, &name)) {
+            continue;
+        }
+
         rc = ngx_http_gateway_websocket_join(ws, joined, &name);
 
         if (rc != NGX_OK) {
@@ -247,10 +258,6 @@ ngx_http_gateway_websocket_open(ngx_http_gateway_websocket_t *ws,
         ws->channel.len = name.len;
     }
 
-    if (ws->json) {
-        ngx_http_gateway_v1_established(ws);
-    }
-
     if (name.len) {
         rc = ngx_http_gateway_websocket_join(ws, &joined, &name);
 
@@ -263,6 +270,11 @@ ngx_http_gateway_websocket_open(ngx_http_gateway_websocket_t *ws,
 
     if (rc != NGX_OK) {
         return rc;
+    }
+
+    if (ws->json) {
+        /* before what the channels have: that waits for the queue */
+        ngx_http_gateway_v1_established(ws);
     }
 
     if (ws->json && joined.nelts) {
@@ -324,6 +336,14 @@ ngx_http_gateway_websocket_release(ngx_http_gateway_websocket_t *ws)
     c->destroyed = 0;
     c->data = ws;
 
+#if (NGX_HTTP_SSL)
+
+    if (c->ssl) {
+        ngx_ssl_free_buffer(c);
+    }
+
+#endif
+
     b = c->buffer;
 
     if (b && b->start) {
@@ -361,10 +381,24 @@ ngx_http_gateway_websocket_take_over(ngx_event_t *ev)
     ngx_http_gateway_websocket_t  *ws;
 
     ws = ev->data;
-    ws->upgrade = NULL;
 
     r = ws->request;
     c = ws->client.connection;
+
+    if (ws->failed) {
+        ngx_http_finalize_request(r, NGX_ERROR);
+        ngx_http_run_posted_requests(c);
+        return;
+    }
+
+    if (r->main->count > 1 || r->blocked) {
+        /* a background subrequest, such as a mirror's, needs it still; its
+         * end is told to nobody */
+        ngx_add_timer(ev, NGX_HTTP_GATEWAY_UPGRADE_RETRY);
+        return;
+    }
+
+    ws->upgrade = NULL;
 
     /* frames may have come with the handshake already */
 
@@ -376,10 +410,12 @@ ngx_http_gateway_websocket_take_over(ngx_event_t *ev)
         early = ngx_alloc(n, c->log);
         if (early == NULL) {
             ngx_http_finalize_request(r, NGX_ERROR);
+            ngx_http_run_posted_requests(c);
             return;
         }
 
         ngx_memcpy(early, b->pos, n);
+        ws->bytes_in += n;
     }
 
     if (c->read->timer_set) {

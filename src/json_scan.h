@@ -56,6 +56,11 @@ bool gw_json_next(const gw_json_t *container, const unsigned char **it,
  */
 int gw_json_member(const gw_json_t *object, gw_str_t name, gw_json_t *v);
 
+/* The same for n names at once, in one walk: values[i] is the member names[i],
+   with a text of no length where there is none. */
+void gw_json_members(const gw_json_t *object, const gw_str_t *names,
+    gw_json_t *values, size_t n);
+
 /* Whether a string value, escapes understood, equals s. One that
    gw_json_string_decode() refuses equals nothing. */
 bool gw_json_string_equal(const gw_json_t *string, gw_str_t s);

@@ -1,3 +1,5 @@
+#include <string.h>
+
 #include "json_text.h"
 
 
@@ -162,4 +164,45 @@ gw_json_member(const gw_json_t *object, gw_str_t name, gw_json_t *v)
     }
 
     return rc;
+}
+
+
+static bool
+key_equal(const gw_json_t *key, gw_str_t name)
+{
+    if (key->text.len == name.len + 2) {
+        return memcmp(key->text.data + 1, name.data, name.len) == 0;
+    }
+
+    /* only escapes make it longer */
+    return key->text.len > name.len + 2 && gw_json_string_equal(key, name);
+}
+
+
+void
+gw_json_members(const gw_json_t *object, const gw_str_t *names,
+    gw_json_t *values, size_t n)
+{
+    size_t i;
+    gw_json_t key, value;
+    const unsigned char *it;
+
+    for (i = 0; i < n; i++) {
+        values[i] = (gw_json_t){ GW_JSON_NULL, { NULL, 0 } };
+    }
+
+    if (object->type != GW_JSON_OBJECT) {
+        return;
+    }
+
+    it = NULL;
+
+    while (gw_json_next(object, &it, &key, &value)) {
+        for (i = 0; i < n; i++) {
+            if (key_equal(&key, names[i])) {
+                values[i] = value;
+                break;
+            }
+        }
+    }
 }

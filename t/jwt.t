@@ -211,8 +211,8 @@ GET /x?token=***&T=***&token=&t HTTP/1.1|
 --- config
     gateway_jwt_token query=token;
     gateway_jwt main;
-    if ($request_uri ~ "nothing") { return 444; }
-    if ($request ~ "nothing") { return 444; }
+    if ($request_uri = nothing) { return 444; }
+    if ($request = nothing) { return 444; }
     location /x {
         set $seen "$args $request_uri";
         proxy_set_header X-Sub $seen;

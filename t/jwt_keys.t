@@ -542,7 +542,7 @@ none.sock failed
 
 
 
-=== TEST 46: unbuffered, delayed and rewritten
+=== TEST 46: unbuffered, delayed and redirected within
 --- http_config
     limit_req_zone $server_name zone=slow:1m rate=2r/s;
     gateway_jwt_keys main uri=/keys;
@@ -555,7 +555,7 @@ none.sock failed
 --- config
     location = /keys {
         internal;
-        rewrite ^ /ec.json last;
+        try_files /none /ec.json;
     }
     location = /ec.json {
         internal;
