@@ -15,6 +15,7 @@
 
 #include "ngx_http_gateway_channel_conf.h"
 #include "ngx_http_gateway_jwt.h"
+#include "ngx_http_gateway_text.h"
 #include "../src/pattern.h"
 
 
@@ -399,28 +400,36 @@ ngx_http_gateway_allow_dynamic(ngx_http_request_t *r,
 
 
 static ngx_int_t
-ngx_http_gateway_allow_array(ngx_http_request_t *r, json_t *array,
+ngx_http_gateway_allow_array(ngx_http_request_t *r, gw_json_t *array,
     u_char **block, size_t *block_len)
 {
-    size_t    i, n;
-    u_char    pattern[NGX_HTTP_GATEWAY_PATTERN_MAX];
-    json_t   *item;
-    gw_str_t  text;
+    size_t                n;
+    u_char                buf[NGX_HTTP_GATEWAY_PATTERN_MAX];
+    u_char                pattern[NGX_HTTP_GATEWAY_PATTERN_MAX];
+    gw_str_t              text;
+    gw_json_t             item;
+    ngx_uint_t            i;
+    const unsigned char  *it;
 
-    if (!json_is_array(array)) {
+    if (array->type != GW_JSON_ARRAY) {
         return NGX_OK;
     }
 
+    it = NULL;
+
     for (i = 0;
-         i < json_array_size(array) && i < NGX_HTTP_GATEWAY_CLAIM_MAX;
+         i < NGX_HTTP_GATEWAY_CLAIM_MAX && gw_json_next(array, &it, NULL,
+                                                        &item);
          i++)
     {
-        item = json_array_get(array, i);
+        if (item.type != GW_JSON_STRING || item.text.len > sizeof(buf)) {
+            continue;
+        }
 
-        text.data = (u_char *) json_string_value(item);
-        text.len = json_string_length(item);
+        text.data = buf;
+        text.len = gw_json_string_decode(&item, buf);
 
-        if (text.len == 0 || text.len > sizeof(pattern)) {
+        if (text.len == (size_t) -1 || text.len == 0) {
             continue;
         }
 
@@ -444,7 +453,7 @@ ngx_http_gateway_allow_renew(ngx_http_request_t *r,
 {
     u_char                               *block[2], *old;
     size_t                                len[2];
-    json_t                               *claim, *lists[2];
+    gw_json_t                             payload, claim, lists[2];
     ngx_uint_t                            i;
     ngx_http_gateway_identity_t          *identity;
     ngx_http_gateway_channel_loc_conf_t  *conf;
@@ -452,27 +461,32 @@ ngx_http_gateway_allow_renew(ngx_http_request_t *r,
     conf = allow->conf;
     identity = ngx_http_gateway_jwt_identity(r);
 
-    claim = NULL;
+    claim.type = GW_JSON_NULL;
 
-    if (conf->claim.len && identity) {
-        claim = json_object_getn(identity->claims, (char *) conf->claim.data,
-                                 conf->claim.len);
+    if (conf->claim.len && identity
+        && gw_json_parse(identity->payload, &payload) == GW_OK)
+    {
+        (void) gw_json_member(&payload, ngx_http_gateway_span(&conf->claim),
+                              &claim);
     }
 
     lists[NGX_HTTP_GATEWAY_SUBSCRIBE] = claim;
-    lists[NGX_HTTP_GATEWAY_PUBLISH] = NULL;
+    lists[NGX_HTTP_GATEWAY_PUBLISH].type = GW_JSON_NULL;
 
-    if (json_is_object(claim)) {
-        lists[NGX_HTTP_GATEWAY_SUBSCRIBE] = json_object_get(claim,
-                                                            "subscribe");
-        lists[NGX_HTTP_GATEWAY_PUBLISH] = json_object_get(claim, "publish");
+    if (claim.type == GW_JSON_OBJECT) {
+        lists[NGX_HTTP_GATEWAY_SUBSCRIBE].type = GW_JSON_NULL;
+
+        (void) gw_json_member(&claim, gw_str("subscribe"),
+                              &lists[NGX_HTTP_GATEWAY_SUBSCRIBE]);
+        (void) gw_json_member(&claim, gw_str("publish"),
+                              &lists[NGX_HTTP_GATEWAY_PUBLISH]);
     }
 
     ngx_memzero(block, sizeof(block));
     ngx_memzero(len, sizeof(len));
 
     for (i = 0; i < 2; i++) {
-        if (ngx_http_gateway_allow_array(r, lists[i], &block[i], &len[i])
+        if (ngx_http_gateway_allow_array(r, &lists[i], &block[i], &len[i])
             != NGX_OK)
         {
             ngx_free(block[0]);

@@ -9,14 +9,14 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
-#include <jansson.h>
+
+#include "../src/gw.h"
 
 
-/* A verified token. Lives as long as the request's pool; claims are not to
- * be changed (they may be shared with the cache of verified tokens). */
+/* A verified token. Lives as long as the request's pool. */
 
 typedef struct {
-    json_t        *claims;        /* the payload: an object */
+    gw_str_t       payload;       /* a JSON object, as it was signed */
     ngx_str_t      subject;       /* claim sub; data is NULL without one */
     time_t         expires;       /* claim exp, 0 without one */
 } ngx_http_gateway_identity_t;

@@ -389,7 +389,7 @@ ngx_http_gateway_jwt_token_create(gw_jwt_t *jwt)
 
     token->refs = 1;
     token->jwt = jwt;
-    token->identity.claims = gw_jwt_payload(jwt);
+    token->identity.payload = payload;
 
     if (found) {
         token->identity.subject.data = (u_char *) (token + 1);

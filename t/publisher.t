@@ -96,8 +96,8 @@ Content-Type: application/json
   "POST /pub?channel=a\n 12345678901234567890.10 ", "GET /pub?channel=a&since=0" ]
 --- error_code eval: [202, 202, 202, 202, 202, 200]
 --- response_body_like eval
-[ (undef) x 5, ::messages('true', 5,
-    '"type":"message","payload":\{"x": 1\.0\}',
+[ ('') x 5, ::messages('true', 5,
+    '"type":"message","payload":\{"x":\ 1\.0\}',
     '"type":"message","payload":"hello"',
     '"type":"message","payload":"/wA=","encoding":"base64"',
     '"type":"message","payload":""',
@@ -115,7 +115,7 @@ Content-Type: application/json
   'application/x-www-form-urlencoded'), '' ]
 --- error_code eval: [(202) x 8, 200]
 --- response_body_like eval
-[ (undef) x 8, ::messages('true', 8,
+[ ('') x 8, ::messages('true', 8,
     ('"type":"message","payload":\{"x":1\}') x 3,
     ('"type":"message","payload":"\{\\\\"x\\\\":1\}"') x 2,
     ('"type":"message","payload":"eyJ4IjoxfQ==","encoding":"base64"') x 2,
@@ -159,7 +159,7 @@ application/x-ndjson is not supported by this version
   'GET /pub?channel=a&since=0' ]
 --- error_code eval: [202, 202, 202, 202, 200]
 --- response_body_like eval
-[ (undef) x 4, ::messages('true', 4,
+[ ('') x 4, ::messages('true', 4,
     '"type":"t\\\\u0061","payload":\[1\ ,\ 2\]',
     '"type":"message","payload":\{"type":1,"payload":2\}',
     '"type":"message","payload":\{"type":"t"\}',
@@ -175,7 +175,7 @@ application/x-ndjson is not supported by this version
 [ 'Gateway-Type: chat', 'gateway-type: a"\\', "Gateway-Type: \xc3\xa9", '' ]
 --- error_code eval: [202, 202, 202, 200]
 --- response_body_like eval
-[ (undef) x 3, ::messages('true', 3, '"type":"chat","payload":1',
+[ ('') x 3, ::messages('true', 3, '"type":"chat","payload":1',
     '"type":"a\\\\"\\\\\\\\","payload":1', "\"type\":\"\xc3\xa9\",\"payload\":1") ]
 
 
@@ -212,7 +212,7 @@ application/x-ndjson is not supported by this version
 [ map({"Gateway-Expected-Version: $_"} 1, 0, 0, 1, 9223372036854775807), '' ]
 --- error_code eval: [ 412, 202, 412, 202, 412, 200 ]
 --- response_body_like eval
-[ (undef) x 5, '"sequenceNumber":2,.*"messages":2\}$' ]
+[ ('') x 5, '"sequenceNumber":2,.*"messages":2\}$' ]
 --- error_log
 the channel has another version than expected
 
@@ -259,7 +259,7 @@ the body is over max_message
   "GET /pub?channel=a" ]
 --- error_code eval: [ 202, 413, 200 ]
 --- response_body_like eval
-[ undef, undef, '"messages":1\}$' ]
+[ '', '', '"messages":1\}$' ]
 
 
 
@@ -281,7 +281,7 @@ $::Config =~ s/gateway_publisher z;/gateway_publisher z; client_body_in_file_onl
   'GET /pub?channel=a&since=0' ]
 --- error_code eval: [ 202, 200 ]
 --- response_body_like eval
-[ undef, ::messages('true', 1,
+[ '', ::messages('true', 1,
     '"type":"message","payload":\[' . join(',', 1000 .. 1400) . '\]') ]
 
 
@@ -298,9 +298,9 @@ $::Config =~ s/gateway_publisher z;/gateway_publisher z; client_body_in_file_onl
   'HEAD /pub?channel=a' ]
 --- error_code eval: [ 202, 202, 200, 200 ]
 --- response_headers_like eval
-[ (undef) x 2, ('Content-Type: application/json') x 2 ]
+[ ('') x 2, ('Content-Type: application/json') x 2 ]
 --- response_body_like eval
-[ undef, undef, qr/^\{"channel":"a","sequenceNumber":2,"epoch":"$::epoch","subscribers":0,"messages":2\}$/, '^$' ]
+[ '', '', qr/^\{"channel":"a","sequenceNumber":2,"epoch":"$::epoch","subscribers":0,"messages":2\}$/, '^$' ]
 
 
 
@@ -311,7 +311,7 @@ $::Config =~ s/gateway_publisher z;/gateway_publisher z; client_body_in_file_onl
 --- error_code eval: [ 202, 202, (200) x 5 ]
 --- response_body_like eval
 my ($one, $two) = map {"\"type\":\"message\",\"payload\":$_"} 1, 2;
-[ undef, undef, ::messages('true', 2, $one, $two), ::messages('true', 2, $two),
+[ '', '', ::messages('true', 2, $one, $two), ::messages('true', 2, $two),
   ::messages('true', 2), ::messages('false', 2), ::messages('false', 2) ]
 
 
@@ -323,7 +323,7 @@ my ($one, $two) = map {"\"type\":\"message\",\"payload\":$_"} 1, 2;
 --- error_code eval: [ (202) x 5, (200) x 6 ]
 --- response_body_like eval
 my @m = map {"\"type\":\"message\",\"payload\":$_"} 3 .. 5;
-[ (undef) x 5, ::messages('false', 5, @m), ::messages('false', 5, @m),
+[ ('') x 5, ::messages('false', 5, @m), ::messages('false', 5, @m),
   ::messages('true', 5, @m), ::messages('true', 5, @m[1, 2]),
   ::messages('true', 5), '"sequenceNumber":5,.*"messages":3\}$' ]
 
@@ -335,7 +335,7 @@ my @m = map {"\"type\":\"message\",\"payload\":$_"} 3 .. 5;
   map { "GET /none?channel=a&since=$_" } 0, 1, 2 ]
 --- error_code eval: [ 202, 202, (200) x 4 ]
 --- response_body_like eval
-[ undef, undef, '"sequenceNumber":2,.*"messages":0\}$', ::messages('false', 2),
+[ '', '', '"sequenceNumber":2,.*"messages":0\}$', ::messages('false', 2),
   ::messages('false', 2), ::messages('true', 2) ]
 
 
@@ -356,9 +356,7 @@ the "since" argument is not a whole number
   'DELETE /pub?channel=a', 'POST /pub?channel=a' ]
 --- error_code eval: [ 202, 204, 404, 404, 202 ]
 --- response_body_like eval
-[ undef, '^$', undef, undef, ::published('a', 1) ]
---- init
-    our %epochs = ();
+[ '', '^$', '', '', ::published('a', 1) ]
 
 
 
@@ -416,16 +414,15 @@ gateway_channel is not a channel's name
 === TEST 30: zones do not know of each other's channels
 --- request eval: [ 'POST /pub?channel=a', 'GET /other?channel=a', 'POST /other?channel=a' ]
 --- error_code eval: [ 202, 404, 202 ]
---- response_body_like eval: [ undef, undef, ::published('a', 1) ]
+--- response_body_like eval: [ '', '', ::published('a', 1) ]
 
 
 
 === TEST 31: several on one connection
 --- pipelined_requests eval
-[ "POST /pub?channel=a\n1", "POST /pub?channel=a\n{", "POST /pub?channel=a\n3",
+[ "POST /pub?channel=a\n1", 'POST /none?channel=a', "POST /pub?channel=a\n3",
   'DELETE /pub?channel=a', "POST /pub?channel=a\n4", 'GET /pub?channel=a&since=0' ]
---- more_headers eval: [ '', 'Content-Type: application/json', '', '', '', '' ]
---- error_code eval: [ 202, 400, 202, 204, 202, 200 ]
+--- error_code eval: [ 202, 202, 202, 204, 202, 200 ]
 --- response_body_like eval
-[ ::published('a', 1), undef, ::published('a', 2), undef, ::published('a', 1),
+[ ::published('a', 1), ::published('a', 1), ::published('a', 2), '', ::published('a', 1),
   ::messages('true', 1, '"type":"message","payload":4') ]
