@@ -214,26 +214,15 @@ ngx_http_gateway_allow_name(u_char *p, u_char *end, ngx_str_t *name)
 }
 
 
+/* Cuts a pattern into text and variables. */
+
 static char *
-ngx_http_gateway_allow_pattern(ngx_conf_t *cf,
-    ngx_http_gateway_allow_conf_t *conf, ngx_str_t *value)
+ngx_http_gateway_allow_pieces(ngx_conf_t *cf, ngx_array_t *pieces,
+    ngx_str_t *value)
 {
-    u_char                          *p, *start, *end, *block;
+    u_char                          *p, *start, *end;
     ngx_str_t                        name;
-    ngx_array_t                      pieces, *dynamic;
     ngx_http_gateway_allow_piece_t  *piece;
-
-    if (value->len == 0 || value->len > NGX_HTTP_GATEWAY_PATTERN_MAX) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid pattern \"%V\", 1 to %d characters are "
-                           "accepted, such as \"news:*\"", value,
-                           NGX_HTTP_GATEWAY_PATTERN_MAX);
-        return NGX_CONF_ERROR;
-    }
-
-    if (ngx_array_init(&pieces, cf->pool, 2, sizeof(*piece)) != NGX_OK) {
-        return NGX_CONF_ERROR;
-    }
 
     end = value->data + value->len;
 
@@ -244,7 +233,7 @@ ngx_http_gateway_allow_pattern(ngx_conf_t *cf,
             continue;
         }
 
-        if (ngx_http_gateway_allow_text(cf, &pieces, start, p - start)
+        if (ngx_http_gateway_allow_text(cf, pieces, start, p - start)
             != NGX_OK)
         {
             return NGX_CONF_ERROR;
@@ -260,7 +249,7 @@ ngx_http_gateway_allow_pattern(ngx_conf_t *cf,
             return NGX_CONF_ERROR;
         }
 
-        piece = ngx_array_push(&pieces);
+        piece = ngx_array_push(pieces);
         if (piece == NULL) {
             return NGX_CONF_ERROR;
         }
@@ -273,25 +262,20 @@ ngx_http_gateway_allow_pattern(ngx_conf_t *cf,
         start = p;
     }
 
-    if (ngx_http_gateway_allow_text(cf, &pieces, start, p - start)
-        != NGX_OK)
-    {
-        return NGX_CONF_ERROR;
-    }
+    return ngx_http_gateway_allow_text(cf, pieces, start, p - start) == NGX_OK
+           ? NGX_CONF_OK : NGX_CONF_ERROR;
+}
 
-    piece = pieces.elts;
 
-    if (pieces.nelts > 1 || piece->variable >= 0) {
-        dynamic = ngx_array_push(&conf->dynamic);
-        if (dynamic == NULL) {
-            return NGX_CONF_ERROR;
-        }
+/* Adds a compiled pattern to those that need no request. */
 
-        *dynamic = pieces;
-        return NGX_CONF_OK;
-    }
+static char *
+ngx_http_gateway_allow_fixed(ngx_conf_t *cf,
+    ngx_http_gateway_allow_conf_t *conf, ngx_str_t *text)
+{
+    u_char  *p, *block;
 
-    block = ngx_pnalloc(cf->pool, conf->fixed_len + 2 + piece->text.len);
+    block = ngx_pnalloc(cf->pool, conf->fixed_len + 2 + text->len);
     if (block == NULL) {
         return NGX_CONF_ERROR;
     }
@@ -302,12 +286,50 @@ ngx_http_gateway_allow_pattern(ngx_conf_t *cf,
         p = ngx_cpymem(p, conf->fixed, conf->fixed_len);
     }
 
-    *p++ = (u_char) (piece->text.len >> 8);
-    *p++ = (u_char) piece->text.len;
-    p = ngx_cpymem(p, piece->text.data, piece->text.len);
+    *p++ = (u_char) (text->len >> 8);
+    *p++ = (u_char) text->len;
+    p = ngx_cpymem(p, text->data, text->len);
 
     conf->fixed = block;
     conf->fixed_len = p - block;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_gateway_allow_pattern(ngx_conf_t *cf,
+    ngx_http_gateway_allow_conf_t *conf, ngx_str_t *value)
+{
+    ngx_array_t                      pieces, *dynamic;
+    ngx_http_gateway_allow_piece_t  *piece;
+
+    if (value->len == 0 || value->len > NGX_HTTP_GATEWAY_PATTERN_MAX) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid pattern \"%V\", 1 to %d characters are "
+                           "accepted, such as \"news:*\"", value,
+                           NGX_HTTP_GATEWAY_PATTERN_MAX);
+        return NGX_CONF_ERROR;
+    }
+
+    if (ngx_array_init(&pieces, cf->pool, 2, sizeof(*piece)) != NGX_OK
+        || ngx_http_gateway_allow_pieces(cf, &pieces, value) != NGX_CONF_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    piece = pieces.elts;
+
+    if (pieces.nelts == 1 && piece->variable < 0) {
+        return ngx_http_gateway_allow_fixed(cf, conf, &piece->text);
+    }
+
+    dynamic = ngx_array_push(&conf->dynamic);
+    if (dynamic == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *dynamic = pieces;
 
     return NGX_CONF_OK;
 }
@@ -461,7 +483,7 @@ ngx_http_gateway_allow_renew(ngx_http_request_t *r,
     conf = allow->conf;
     identity = ngx_http_gateway_jwt_identity(r);
 
-    claim.type = GW_JSON_NULL;
+    ngx_memzero(&claim, sizeof(claim));
 
     if (conf->claim.len && identity
         && gw_json_parse(identity->payload, &payload) == GW_OK)
@@ -470,12 +492,12 @@ ngx_http_gateway_allow_renew(ngx_http_request_t *r,
                               &claim);
     }
 
-    lists[NGX_HTTP_GATEWAY_SUBSCRIBE] = claim;
-    lists[NGX_HTTP_GATEWAY_PUBLISH].type = GW_JSON_NULL;
+    ngx_memzero(lists, sizeof(lists));
 
-    if (claim.type == GW_JSON_OBJECT) {
-        lists[NGX_HTTP_GATEWAY_SUBSCRIBE].type = GW_JSON_NULL;
+    if (claim.type == GW_JSON_ARRAY) {
+        lists[NGX_HTTP_GATEWAY_SUBSCRIBE] = claim;
 
+    } else if (claim.type == GW_JSON_OBJECT) {
         (void) gw_json_member(&claim, gw_str("subscribe"),
                               &lists[NGX_HTTP_GATEWAY_SUBSCRIBE]);
         (void) gw_json_member(&claim, gw_str("publish"),

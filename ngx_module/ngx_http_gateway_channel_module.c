@@ -16,6 +16,7 @@
 
 #define NGX_HTTP_GATEWAY_MIN_ZONE     (16 * 4096)
 #define NGX_HTTP_GATEWAY_MAX_MESSAGE  (1024 * 1024 * 1024)
+#define NGX_HTTP_GATEWAY_MAX_HISTORY  1000000
 
 
 typedef struct {
@@ -335,7 +336,8 @@ ngx_http_gateway_channel_collect(void *data, ngx_http_gateway_emit_pt emit,
     total = zone->shm_zone->shm.size;
     used = total - zone->shpool->pfree * ngx_pagesize;
 
-    labels.data = ngx_pnalloc(pool, zone->label.len + sizeof(",kind=\"total\""));
+    labels.data = ngx_pnalloc(pool,
+                              zone->label.len + sizeof(",kind=\"total\""));
     if (labels.data == NULL) {
         return;
     }
@@ -431,12 +433,73 @@ ngx_http_gateway_channel_metrics(ngx_conf_t *cf,
 }
 
 
+/* One parameter: NULL, or what is accepted instead. */
+
+static char *
+ngx_http_gateway_channel_zone_param(ngx_http_gateway_channel_zone_t *zone,
+    ngx_str_t *value)
+{
+    ngx_int_t  n;
+    ngx_str_t  s;
+
+    s.data = (u_char *) ngx_strchr(value->data, '=');
+
+    if (s.data == NULL) {
+        return "\"history=number\", \"history_ttl=time\" or "
+               "\"max_message=size\" is accepted";
+    }
+
+    s.data++;
+    s.len = value->data + value->len - s.data;
+
+    if (ngx_strncmp(value->data, "history=", 8) == 0) {
+        n = ngx_atoi(s.data, s.len);
+
+        if (n == NGX_ERROR || n > NGX_HTTP_GATEWAY_MAX_HISTORY) {
+            return "a number of messages from 0 to 1000000 is accepted";
+        }
+
+        zone->history = n;
+        return NULL;
+    }
+
+    if (ngx_strncmp(value->data, "history_ttl=", 12) == 0) {
+        n = ngx_parse_time(&s, 0);
+
+        if (n == NGX_ERROR || n == 0) {
+            return "a time such as 10m, 30s or 500ms is accepted";
+        }
+
+        zone->history_ttl = n;
+        return NULL;
+    }
+
+    if (ngx_strncmp(value->data, "max_message=", 12) == 0) {
+        n = ngx_parse_size(&s);
+
+        if (n == NGX_ERROR || n == 0 || n > NGX_HTTP_GATEWAY_MAX_MESSAGE) {
+            return "a size from 1 to 1g such as 64k is accepted";
+        }
+
+        zone->max_message = n;
+        return NULL;
+    }
+
+    if (ngx_strncmp(value->data, "redis=", 6) == 0) {
+        return "Redis is not supported by this version, leave it out";
+    }
+
+    return "\"history=number\", \"history_ttl=time\" or "
+           "\"max_message=size\" is accepted";
+}
+
+
 static char *
 ngx_http_gateway_channel_zone_params(ngx_conf_t *cf,
     ngx_http_gateway_channel_zone_t *zone)
 {
-    ngx_int_t    n;
-    ngx_str_t   *value, s;
+    char        *accepted;
+    ngx_str_t   *value;
     ngx_uint_t   i;
 
     value = cf->args->elts;
@@ -446,81 +509,17 @@ ngx_http_gateway_channel_zone_params(ngx_conf_t *cf,
     zone->max_message = 65536;
 
     for (i = 2; i < cf->args->nelts; i++) {
+        accepted = ngx_http_gateway_channel_zone_param(zone, &value[i]);
 
-        if (ngx_strncmp(value[i].data, "history=", 8) == 0) {
-            n = ngx_atoi(value[i].data + 8, value[i].len - 8);
-            if (n == NGX_ERROR || n > 1000000) {
-                goto invalid_history;
-            }
-
-            zone->history = n;
-            continue;
-        }
-
-        if (ngx_strncmp(value[i].data, "history_ttl=", 12) == 0) {
-            s.data = value[i].data + 12;
-            s.len = value[i].len - 12;
-
-            n = ngx_parse_time(&s, 0);
-            if (n == NGX_ERROR || n == 0) {
-                goto invalid_ttl;
-            }
-
-            zone->history_ttl = n;
-            continue;
-        }
-
-        if (ngx_strncmp(value[i].data, "max_message=", 12) == 0) {
-            s.data = value[i].data + 12;
-            s.len = value[i].len - 12;
-
-            n = ngx_parse_size(&s);
-            if (n == NGX_ERROR || n == 0
-                || n > NGX_HTTP_GATEWAY_MAX_MESSAGE)
-            {
-                goto invalid_size;
-            }
-
-            zone->max_message = n;
-            continue;
-        }
-
-        if (ngx_strncmp(value[i].data, "redis=", 6) == 0) {
+        if (accepted) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "\"%V\": Redis is not supported by this "
-                               "version, leave \"redis=\" out", &value[i]);
+                               "invalid parameter \"%V\", %s", &value[i],
+                               accepted);
             return NGX_CONF_ERROR;
         }
-
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid parameter \"%V\", \"history=number\", "
-                           "\"history_ttl=time\" or \"max_message=size\" is "
-                           "accepted", &value[i]);
-        return NGX_CONF_ERROR;
     }
 
     return NGX_CONF_OK;
-
-invalid_history:
-
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "invalid \"%V\", a number of messages from 0 to "
-                       "1000000 is accepted", &value[i]);
-    return NGX_CONF_ERROR;
-
-invalid_ttl:
-
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "invalid \"%V\", a time such as 10m, 30s or 500ms is "
-                       "accepted", &value[i]);
-    return NGX_CONF_ERROR;
-
-invalid_size:
-
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "invalid \"%V\", a size from 1 to 1g such as 64k is "
-                       "accepted", &value[i]);
-    return NGX_CONF_ERROR;
 }
 
 

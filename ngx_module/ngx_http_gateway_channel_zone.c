@@ -316,6 +316,8 @@ ngx_http_gateway_reader_open(ngx_http_gateway_channel_zone_t *zone,
 
     reader->opened[form] = 1;
     reader->lows.form[form] = reader->channel->log.form[form].head;
+    reader->lows.log = ngx_min(reader->lows.log,
+                               reader->channel->log.log.head);
 
     return NGX_OK;
 }

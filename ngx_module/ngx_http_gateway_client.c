@@ -35,6 +35,14 @@ ngx_http_gateway_client_init(ngx_http_gateway_client_t *client,
     client->out_last = &client->out;
 
     ngx_queue_init(&client->members);
+
+#if (NGX_SSL)
+    if (c->ssl) {
+        /* what is sent again may stand elsewhere by then */
+        SSL_set_mode(c->ssl->connection,
+                     SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    }
+#endif
 }
 
 
@@ -280,7 +288,8 @@ ngx_http_gateway_client_overflow(ngx_http_gateway_client_t *client)
     {
         m = ngx_queue_data(q, ngx_http_gateway_member_t, in_client);
 
-        if (m->behind) {
+        /* one that has joined since the last snapshot begins after it */
+        if (m->behind && m->hub->head[form].published > m->published) {
             /* by_log: what was left when it joined is not known exactly */
             n = m->hub->head[form].published - m->published;
             ngx_http_gateway_count(m->hub->zone->dropped_overflow, n);

@@ -379,9 +379,10 @@ ngx_http_gateway_hub_sweep(ngx_http_gateway_hub_t *hub, ngx_int_t *budget)
 }
 
 
-/* What this worker still needs of the channel. */
+/* What this worker still needs of the channel. The log too from the last
+ * run's end: members change from frames to records and back at its mark. */
 
-static void
+static gw_lows_t
 ngx_http_gateway_hub_lows(ngx_http_gateway_hub_t *hub)
 {
     gw_lows_t                   lows;
@@ -394,6 +395,7 @@ ngx_http_gateway_hub_lows(ngx_http_gateway_hub_t *hub)
     for (i = 0; i < GW_FORMS; i++) {
         if (hub->reader->opened[i]) {
             lows.form[i] = hub->done[i].form.pos;
+            lows.log = ngx_min(lows.log, hub->done[i].log.pos);
         }
     }
 
@@ -412,7 +414,7 @@ ngx_http_gateway_hub_lows(ngx_http_gateway_hub_t *hub)
         }
     }
 
-    hub->reader->lows = lows;
+    return lows;
 }
 
 
@@ -439,6 +441,7 @@ ngx_http_gateway_hub_catch_up(ngx_http_gateway_hub_t *hub)
 static ngx_int_t
 ngx_http_gateway_hub_settle(ngx_http_gateway_hub_t *hub)
 {
+    gw_lows_t     lows;
     ngx_uint_t    i;
     ngx_shmtx_t  *mutex;
 
@@ -450,11 +453,13 @@ ngx_http_gateway_hub_settle(ngx_http_gateway_hub_t *hub)
 
     ngx_http_gateway_hub_catch_up(hub);
 
+    lows = ngx_http_gateway_hub_lows(hub);
+
     mutex = &hub->zone->shpool->mutex;
 
     ngx_shmtx_lock(mutex);
 
-    ngx_http_gateway_hub_lows(hub);
+    hub->reader->lows = lows;
     ngx_http_gateway_channel_trim(hub->zone, hub->channel);
     ngx_http_gateway_hub_snapshot(hub);
 

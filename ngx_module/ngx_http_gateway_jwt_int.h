@@ -21,8 +21,8 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
-#include <jwk.h>
-#include <jwt.h>
+#include "../src/jwk.h"
+#include "../src/jwt.h"
 #include "ngx_http_gateway_jwt.h"
 #include "ngx_http_gateway_metrics.h"
 

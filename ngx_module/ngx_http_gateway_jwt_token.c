@@ -6,7 +6,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
-#include <base64url.h>
+#include "../src/base64url.h"
 #include "ngx_http_gateway_compat.h"
 #include "ngx_http_gateway_jwt_int.h"
 

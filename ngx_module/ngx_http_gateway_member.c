@@ -36,7 +36,12 @@ ngx_http_gateway_member_advance(ngx_http_gateway_member_t *m, size_t sent,
     at = m->cursor;
     head = m->hub->head[ngx_http_gateway_client_form(client)].form.pos;
     after = at.pos + sent;
-    target = client->ssl ? at.pos + total : after;
+    target = after;
+
+    if (client->ssl) {
+        /* it takes a vector at a time, which is at most a chunk */
+        target += ngx_min(total - sent, GW_CHUNK_MAX);
+    }
 
     client->bytes_out += sent;
 
@@ -72,7 +77,12 @@ ngx_http_gateway_member_short(ngx_http_gateway_member_t *m,
 
     if (sent < total) {
         ngx_http_gateway_client_blocked(m->client);
+        return;
     }
+
+    /* there was more than one call could carry: no other channel may send
+     * before this frame's end */
+    (void) ngx_http_gateway_member_send(m);
 }
 
 

@@ -578,6 +578,11 @@ ngx_http_gateway_publisher_read_body(ngx_http_request_t *r, size_t max,
             continue;
         }
 
+        if (!b->in_file) {
+            /* "Content-Length: 0" gives a buffer with nothing but flags */
+            continue;
+        }
+
         n = b->file_last - b->file_pos;
         rc = ngx_read_file(b->file, p, n, b->file_pos);
 

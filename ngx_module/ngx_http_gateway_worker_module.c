@@ -345,8 +345,11 @@ ngx_http_gateway_worker_handler(ngx_event_t *ev)
 
 
 /*
- * Also takes wake-ups whose eventfd write never came: the waker was killed
- * just before it, or was forked before this slot's eventfd was made.
+ * Also works without being woken, once a second: a waker may have been killed
+ * after it left work and before it said so, and what is marked as known is
+ * not announced again. Or it was forked before this slot's eventfd was made.
+ * An ending worker goes on with it; the timer, being cancelable, does not
+ * keep it.
  */
 
 static void
@@ -367,15 +370,9 @@ ngx_http_gateway_worker_tick(ngx_event_t *ev)
         ngx_http_gateway_worker_reap();
     }
 
-    s += ngx_http_gateway_slot;
+    ngx_http_gateway_worker_handler(ngx_http_gateway_worker_conn->read);
 
-    if (ngx_atomic_cmp_set(&s->late, 1, 0) || s->wake) {
-        ngx_http_gateway_worker_handler(ngx_http_gateway_worker_conn->read);
-    }
-
-    if (!ngx_exiting) {
-        ngx_add_timer(ev, NGX_HTTP_GATEWAY_TICK);
-    }
+    ngx_add_timer(ev, NGX_HTTP_GATEWAY_TICK);
 }
 
 

@@ -277,12 +277,12 @@ the body is over max_message
 --- config eval
 $::Config =~ s/gateway_publisher z;/gateway_publisher z; client_body_in_file_only clean;/r
 --- request eval
-[ "POST /pub?channel=a\n[" . join(',', 1000 .. 1400) . ']',
+[ "POST /pub?channel=a\n[" . CORE::join(',', 1000 .. 1400) . ']',
   'GET /pub?channel=a&since=0' ]
 --- error_code eval: [ 202, 200 ]
 --- response_body_like eval
 [ '', ::messages('true', 1,
-    '"type":"message","payload":\[' . join(',', 1000 .. 1400) . '\]') ]
+    '"type":"message","payload":\[' . CORE::join(',', 1000 .. 1400) . '\]') ]
 
 
 
@@ -426,3 +426,22 @@ gateway_channel is not a channel's name
 --- response_body_like eval
 [ ::published('a', 1), ::published('a', 1), ::published('a', 2), '', ::published('a', 1),
   ::messages('true', 1, '"type":"message","payload":4') ]
+
+
+
+=== TEST 32: an empty body: none, of a length of 0, chunked
+--- request eval
+[ ('POST /pub?channel=a') x 3, 'GET /pub?channel=a&since=0' ]
+--- more_headers eval
+[ '', 'Content-Length: 0', "Content-Length: 0\nContent-Type: image/png", '' ]
+--- error_code eval: [ 202, 202, 202, 200 ]
+--- response_body_like eval
+[ ('') x 3, ::messages('true', 3, ('"type":"message","payload":""') x 2,
+    '"type":"message","payload":"","encoding":"base64"') ]
+
+
+
+=== TEST 33: chunked and empty
+--- raw_request eval: ::chunked('POST /pub?channel=a', '')
+--- error_code: 202
+--- response_body_like eval: ::published('a', 1)
