@@ -305,9 +305,11 @@ ngx_http_gateway_allow_pattern(ngx_conf_t *cf,
     ngx_http_gateway_allow_piece_t  *piece;
 
     if (value->len == 0 || value->len > NGX_HTTP_GATEWAY_PATTERN_MAX) {
+        /* nginx cuts messages off: a long one must not hide the advice */
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid pattern \"%V\", 1 to %d characters are "
-                           "accepted, such as \"news:*\"", value,
+                           "invalid pattern \"%*s\", 1 to %d characters are "
+                           "accepted, such as \"news:*\"",
+                           ngx_min(value->len, (size_t) 256), value->data,
                            NGX_HTTP_GATEWAY_PATTERN_MAX);
         return NGX_CONF_ERROR;
     }

@@ -11,6 +11,7 @@
 
 #include "ngx_http_gateway_channel_zone.h"
 #include "ngx_http_gateway_channel_conf.h"
+#include "ngx_http_gateway_text.h"
 #include "../src/pattern.h"
 
 
@@ -31,6 +32,7 @@ static char *ngx_http_gateway_channel_merge_loc_conf(ngx_conf_t *cf,
 static ngx_int_t ngx_http_gateway_channel_preconf(ngx_conf_t *cf);
 static ngx_int_t ngx_http_gateway_channel_postconf(ngx_conf_t *cf);
 static ngx_int_t ngx_http_gateway_channel_init_process(ngx_cycle_t *cycle);
+static void ngx_http_gateway_channel_exit_process(ngx_cycle_t *cycle);
 static char *ngx_http_gateway_channel_zone(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 static char *ngx_http_gateway_channel_directive(ngx_conf_t *cf,
@@ -122,7 +124,7 @@ ngx_module_t  ngx_http_gateway_channel_module = {
     ngx_http_gateway_channel_init_process, /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
-    NULL,                                  /* exit process */
+    ngx_http_gateway_channel_exit_process, /* exit process */
     NULL,                                  /* exit master */
     NGX_MODULE_V1_PADDING
 };
@@ -243,6 +245,13 @@ ngx_http_gateway_channel_init_process(ngx_cycle_t *cycle)
     }
 
     return NGX_OK;
+}
+
+
+static void
+ngx_http_gateway_channel_exit_process(ngx_cycle_t *cycle)
+{
+    ngx_http_gateway_text_done();
 }
 
 

@@ -8,21 +8,39 @@
 #define NGX_HTTP_GATEWAY_TEXT_KEEP  (64 * 1024)
 
 
+static ngx_http_gateway_text_t  ngx_http_gateway_the_text;
+
+
 ngx_http_gateway_text_t *
 ngx_http_gateway_text(void)
 {
-    static ngx_http_gateway_text_t  text;
+    ngx_http_gateway_text_t  *t;
 
-    if (text.size > NGX_HTTP_GATEWAY_TEXT_KEEP) {
-        ngx_free(text.data);
-        text.data = NULL;
-        text.size = 0;
+    t = &ngx_http_gateway_the_text;
+
+    if (t->size > NGX_HTTP_GATEWAY_TEXT_KEEP) {
+        ngx_http_gateway_text_done();
     }
 
-    text.len = 0;
-    text.failed = 0;
+    t->len = 0;
+    t->failed = 0;
 
-    return &text;
+    return t;
+}
+
+
+void
+ngx_http_gateway_text_done(void)
+{
+    ngx_http_gateway_text_t  *t;
+
+    t = &ngx_http_gateway_the_text;
+
+    if (t->data) {
+        ngx_free(t->data);
+    }
+
+    ngx_memzero(t, sizeof(*t));
 }
 
 

@@ -27,6 +27,9 @@ typedef struct {
 /* Empties the worker's text, and gives memory back that a large one took. */
 ngx_http_gateway_text_t *ngx_http_gateway_text(void);
 
+/* Gives its memory back, at the worker's end. */
+void ngx_http_gateway_text_done(void);
+
 void ngx_http_gateway_text_add(ngx_http_gateway_text_t *t, const void *data,
     size_t len);
 void ngx_http_gateway_text_string(ngx_http_gateway_text_t *t, gw_str_t s);

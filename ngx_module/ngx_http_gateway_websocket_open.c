@@ -370,53 +370,14 @@ ngx_http_gateway_websocket_release(ngx_http_gateway_websocket_t *ws)
 }
 
 
+/* The connection is this module's from now on. */
+
 static void
-ngx_http_gateway_websocket_take_over(ngx_event_t *ev)
+ngx_http_gateway_websocket_adopt(ngx_http_gateway_websocket_t *ws)
 {
-    size_t                         n;
-    u_char                        *early;
-    ngx_buf_t                     *b;
-    ngx_connection_t              *c;
-    ngx_http_request_t            *r;
-    ngx_http_gateway_websocket_t  *ws;
+    ngx_connection_t  *c;
 
-    ws = ev->data;
-
-    r = ws->request;
     c = ws->client.connection;
-
-    if (ws->failed) {
-        ngx_http_finalize_request(r, NGX_ERROR);
-        ngx_http_run_posted_requests(c);
-        return;
-    }
-
-    if (r->main->count > 1 || r->blocked) {
-        /* a background subrequest, such as a mirror's, needs it still; its
-         * end is told to nobody */
-        ngx_add_timer(ev, NGX_HTTP_GATEWAY_UPGRADE_RETRY);
-        return;
-    }
-
-    ws->upgrade = NULL;
-
-    /* frames may have come with the handshake already */
-
-    b = r->header_in;
-    n = b->last - b->pos;
-    early = NULL;
-
-    if (n) {
-        early = ngx_alloc(n, c->log);
-        if (early == NULL) {
-            ngx_http_finalize_request(r, NGX_ERROR);
-            ngx_http_run_posted_requests(c);
-            return;
-        }
-
-        ngx_memcpy(early, b->pos, n);
-        ws->bytes_in += n;
-    }
 
     if (c->read->timer_set) {
         ngx_del_timer(c->read);
@@ -426,12 +387,21 @@ ngx_http_gateway_websocket_take_over(ngx_event_t *ev)
         ngx_del_timer(c->write);
     }
 
+#if (NGX_HTTP_SSL)
+
+    if (c->ssl) {
+        /* the rest of a frame is copied where its channel is left */
+        SSL_set_mode(c->ssl->connection, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    }
+
+#endif
+
     c->read->handler = ngx_http_gateway_websocket_read_handler;
     c->write->handler = ngx_http_gateway_websocket_write_handler;
 
     ngx_http_gateway_subscriber_opened(ws->conf);
 
-    if (ngx_http_gateway_jwt_awaits_message(r)) {
+    if (ngx_http_gateway_jwt_awaits_message(ws->request)) {
         ws->state = NGX_HTTP_GATEWAY_WS_AUTH;
         c->data = ws;
 
@@ -447,8 +417,57 @@ ngx_http_gateway_websocket_take_over(ngx_event_t *ev)
     ngx_http_gateway_websocket_schedule(ws);
 
     ws->client.held = 0;
+}
+
+
+static void
+ngx_http_gateway_websocket_take_over(ngx_event_t *ev)
+{
+    size_t                         n;
+    u_char                        *early;
+    ngx_buf_t                     *b;
+    ngx_connection_t              *c;
+    ngx_http_request_t            *r;
+    ngx_http_gateway_websocket_t  *ws;
+
+    ws = ev->data;
+    r = ws->request;
+    c = ws->client.connection;
+
+    if (r->main->count > 1 || r->blocked) {
+        /* a background subrequest, such as a mirror's, needs it still; its
+         * end is told to nobody */
+        ngx_add_timer(ev, NGX_HTTP_GATEWAY_UPGRADE_RETRY);
+        return;
+    }
+
+    ws->upgrade = NULL;
+
+    /* frames may have come with the handshake already */
+
+    b = r->header_in;
+    n = b->last - b->pos;
+    early = n ? ngx_alloc(n, c->log) : NULL;
+
+    if (ws->failed || (n && early == NULL)) {
+
+        if (early) {
+            ngx_free(early);
+        }
+
+        ngx_http_finalize_request(r, NGX_ERROR);
+        ngx_http_run_posted_requests(c);
+        return;
+    }
 
     if (n) {
+        ngx_memcpy(early, b->pos, n);
+    }
+
+    ngx_http_gateway_websocket_adopt(ws);
+
+    if (n) {
+        ws->bytes_in += n;
         ngx_http_gateway_websocket_input(ws, early, n);
         ngx_free(early);
     }

@@ -16,7 +16,6 @@
 
 typedef struct {
     ngx_atomic_t                    wake;   /* 1: an eventfd write is due */
-    ngx_atomic_t                    late;   /* woken by one without the fd */
     ngx_pid_t                       pid;    /* 0: free */
     uid_t                           uid;
 } ngx_http_gateway_slot_t;
@@ -504,7 +503,7 @@ ngx_http_gateway_worker_wake(ngx_uint_t slot)
     s = &ngx_http_gateway_worker_sh->slots[slot];
 
     if (slot >= ngx_http_gateway_nfds) {
-        (void) ngx_atomic_cmp_set(&s->late, 0, 1);
+        /* made after this process was forked: the tick over there sees it */
         return;
     }
 

@@ -65,10 +65,11 @@ sub recover {
     my @got;
 
     ask($ws, %payload);
-    $ws->send_json({ type => 'ping', payload => {}, requestId => 'end' });
 
     while (my $m = $ws->recv_json) {
         last if ($m->{correlationId} // '') eq 'end';
+        $ws->send_json({ type => 'ping', payload => {}, requestId => 'end' })
+            if !@got;
         if ($m->{type} ne 'recovery:response') {
             push @got, $m->{payload}{code} // $m->{type};
             next;
@@ -188,23 +189,23 @@ is(recover($ws, resource => 'a', lastSequenceNumber => 0), '1!', 'the new one');
 
 # a history that is larger than the send buffer, and a client that is slow
 
-my $n = 6000;
+my $n = 1500;
 my $publisher = client('/long');
 for my $i (1 .. $n) {
     $publisher->send_text(qq({"type":"publish","payload":{"resource":"a",)
-        . qq("data":$i,"type":") . 'x' x 200 . '"}}');
+        . qq("data":$i,"type":") . 'x' x 8000 . '"}}');
     $publisher->recv_json if $i > 50;
 }
 $publisher->recv_json for 1 .. 50;
 
 my $slow = client('/long', receive_buffer => 4096);
 ask($slow, resource => 'a', lastSequenceNumber => 0);
-ask($slow, resource => 'a', missingRanges => ranges([5990, 5999], [1, 3]));
+ask($slow, resource => 'a', missingRanges => ranges([1490, 1499], [1, 3]));
 ask($slow, resource => 'a', lastSequenceNumber => $n);
 
 # others are served meanwhile, also this connection's channels
 my $fast = client('/long');
-is(recover($fast, resource => 'a', lastSequenceNumber => 5998), '5999 6000!',
+is(recover($fast, resource => 'a', lastSequenceNumber => 1498), '1499 1500!',
     'another client meanwhile');
 
 my ($wrong, $last, $complete) = (0, 0, 0);
@@ -221,13 +222,14 @@ is($complete, 1, 'complete');
 
 my @got = map { $slow->recv_json->{payload} } 1 .. 14;
 is(join(' ', map { $_->{sequenceNumber} . ($_->{isComplete} ? '!' : '') } @got),
-    '1 2 3 5990 5991 5992 5993 5994 5995 5996 5997 5998 5999! 6000!',
+    '1 2 3 1490 1491 1492 1493 1494 1495 1496 1497 1498 1499! 1500!',
     'then the next ones');
 
 # too many at a time, by a client that reads nothing meanwhile
 
 my $greedy = client('/long', receive_buffer => 4096);
-ask($greedy, resource => 'a', lastSequenceNumber => 0) for 1 .. 20;
+ask($greedy, resource => 'a', lastSequenceNumber => $_ == 1 ? 0 : $n)
+    for 1 .. 20;
 my ($refused, $done) = (0, 0);
 while (my $m = $greedy->recv_json) {
     $refused++ if $m->{type} eq 'error' && $m->{payload}{code} eq 'unavailable';
@@ -238,5 +240,6 @@ cmp_ok($refused, '>', 0, 'some are refused');
 cmp_ok($done, '>=', 16, 'the others are served');
 is($refused + $done, 20, 'each is answered');
 
+$_->close for $ws, $none, $brief, $mine, $publisher, $slow, $fast, $greedy;
 $nginx->stop;
 done_testing;

@@ -456,9 +456,9 @@ subtest 'publish' => sub {
 
     is(ask($ws, 'publish', { resource => 'anew', data => 1, expectedVersion => 0 })
         ->{type}, 'published', 'version 0 of a new channel');
-    error_is(ask($ws, 'publish', { resource => 'deep:x', data => 1 }),
+    error_is(ask($ws, 'publish', { resource => 'deep:no', data => 1 }),
         'forbidden', 'not allowed');
-    is(http('GET', '/pub?channel=deep:x')->{status}, 404, 'nor done');
+    is(http('GET', '/pub?channel=deep:no')->{status}, 404, 'nor done');
     quiet($other, 'none of these was published');
 };
 

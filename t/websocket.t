@@ -188,14 +188,13 @@ for my $tls (0, 1) {
 
     my $ws = open_raw(%on);
     my @good = (
-        ['text', "\xce\xba\xf0\x9f\x98\x80"], ['text', ''],
+        ['text', "\xce\xba\xf0\x9f\x98\x80"], ['text', ''], ['binary', ''],
         ['binary', "\xff\0\xfe"], ['text', 'y' x 125], ['text', 'y' x 126],
         ['binary', 'z' x 2000],
     );
 
     for my $case (@good) {
         my ($kind, $payload) = @$case;
-        next if $payload eq '' ;
         $ws->send_frame($payload, opcode => $kind);
         my ($message, $as) = $ws->recv_message;
         is($message, $payload, "$on: $kind of " . length $payload);
@@ -238,12 +237,11 @@ for my $tls (0, 1) {
     # --- much at once from one who reads
 
     my $v1 = open_v1('/v1', %on);
-    $v1->send_raw(frame('p' x 125, opcode => 'ping') x 8000);
+    $v1->recv_json;
+    $v1->send_raw(frame('{"type":"ping"}') x 8000);
     my $pongs = 0;
-    while ($pongs < 8000 && (my $f = $v1->recv_frame)) {
-        $pongs++ if $f->{opcode} == 10;
-    }
-    is($pongs, 8000, "$on: many pings at once");
+    $pongs++ while $pongs < 8000 && $v1->recv_message;
+    is($pongs, 8000, "$on: many requests at once");
 
     # --- closing
 
@@ -331,7 +329,7 @@ for my $tls (0, 1) {
         "$on: not by another's token");
     is($renew->({ sub => 'bob' }, 'x' x 32)->{payload}{code}, 'unauthorized',
         "$on: not by a forged one");
-    is($renew->({ sub => 'bob', exp => int($now) + 2 })->{type}, 'auth:ok',
+    is($renew->({ sub => 'bob', exp => int(time) + 2 })->{type}, 'auth:ok',
         "$on: renewed for a short time");
     is($renew->({ sub => 'bob', exp => int(time) + 1000 })->{type}, 'auth:ok',
         "$on: renewed for a long time");
@@ -393,7 +391,8 @@ for my $tls (0, 1) {
         $pings++ if $f->{opcode} == 9;
         $ws->send_pong($f->{payload});
     }
-    cmp_ok($pings, '>=', 5, "$on: pings come, and pongs keep it open");
+    cmp_ok($pings, '>=', 5, "$on: pings come");
+    ok(!$ws->{closed}, "$on: ... and pongs keep it open");
     my $silent = time;
     is(($ws->recv_close)[0], 4408, "$on: silence closes");
     cmp_ok(time - $silent, '<', 3, "$on: ... in its time");
@@ -528,6 +527,75 @@ cmp_ok(time - $unanswered, '<', 8, '... is waited for 5 s');
 ok(GatewayProcess::wait_for(10, sub { !$nginx->old_worker_pids }),
     'workers end when their connections have');
 
+$nginx->stop;
+
+
+# --- tokens that wait for the keys
+
+$nginx = GatewayNginx->new(
+    workers => 1, start => 0,
+    http    => "gateway_channel_zone z:1m;\n"
+        . 'gateway_jwt_keys far uri=/keys;',
+    config => <<'END');
+location = /keys { internal; proxy_pass http://127.0.0.1:%PORT:keys%; }
+location = /message {
+    gateway_jwt far;
+    gateway_jwt_token message;
+    gateway_channel c;
+    gateway_publish_allow c;
+    gateway_subscriber z;
+}
+END
+
+my $keys = IO::Socket::INET->new(Listen => 5, ReuseAddr => 1, Timeout => 10,
+    LocalAddr => '127.0.0.1', LocalPort => $nginx->port_named('keys'));
+$nginx->start;
+my $fetch = $keys->accept;
+while (my $line = <$fetch>) {
+    last if $line eq "\r\n";
+}
+
+my $waiter = hs256($secret, { sub => 'waiter' });
+my @auth   = ({ type => 'auth', requestId => 'a', token => $waiter },
+    { type => 'auth', requestId => 'b', token => $waiter });
+
+my $first = open_v1('/message');
+$first->recv_type('auth:challenge');
+$first->send_json($_) for @auth;
+my $second = $first->recv_json;
+is($second->{payload}{code}, 'unauthorized', 'one token at a time');
+is($second->{correlationId}, 'b', '... the other is refused');
+
+my $gone = open_v1('/message');
+$gone->send_json($auth[0]);
+$gone->abort;
+$gone = open_v1('/message');
+$gone->send_json($auth[0]);
+$gone->send_close(4323);
+$gone->recv_close;
+ok(last_line(qr/4323/) && last_line(qr/1006/), 'some do not wait for it');
+
+my $bare = $nginx->client(path => '/message');
+$bare->send_text($waiter);
+$bare->send_text('too early');
+$bare->send_ping('there');
+is($bare->recv_frame->{payload}, 'there', 'raw: what comes early is dropped');
+
+my $set = jwks(jwk_oct($secret));
+print {$fetch} "HTTP/1.0 200 OK\r\n\r\n$set";
+close $fetch;
+
+is($first->recv_type('auth:ok')->{correlationId}, 'a', 'the keys have come');
+is($first->recv_type('subscribed')->{payload}{resources}[0]{resource}, 'c',
+    '... and what was put off is done');
+GatewayProcess::wait_for(5, sub {
+    $bare->send_text('in time');
+    return defined $bare->recv_message(0.2);
+});
+is($first->recv_type('message')->{payload}, 'in time', '... raw as well');
+
+$_->close for $first, $bare;
+$keys->close;
 $nginx->stop;
 
 

@@ -205,6 +205,40 @@ escapes_in_names_are_understood(void **unused)
 }
 
 
+static void
+several_members_in_one_walk(void **unused)
+{
+    size_t i;
+    gw_json_t object, found[3];
+
+    static const gw_str_t names[] = {
+        { (const unsigned char *) "a", 1 },
+        { (const unsigned char *) "bc", 2 },
+        { (const unsigned char *) "none", 4 }
+    };
+
+    (void) unused;
+
+    object = parse("{\"bc\":1, \"\\u0061\":[2],\"abc\":3,\"\":4,\"b\":5,"
+                   "\"b\\u0063\" : null,\"nonee\":6}");
+    gw_json_members(&object, names, found, 3);
+
+    assert_int_equal(found[0].type, GW_JSON_ARRAY);
+    assert_memory_equal(found[0].text.data, "[2]", 3);
+    assert_int_equal(found[1].type, GW_JSON_NULL);
+    assert_int_equal(found[1].text.len, 4);
+    assert_int_equal(found[2].text.len, 0);
+
+    object = parse("[\"a\"]");
+    gw_json_members(&object, names, found, 3);
+
+    for (i = 0; i < 3; i++) {
+        assert_int_equal(found[i].type, GW_JSON_NULL);
+        assert_int_equal(found[i].text.len, 0);
+    }
+}
+
+
 int
 main(void)
 {
@@ -217,6 +251,7 @@ main(void)
         cmocka_unit_test(members_by_name),
         cmocka_unit_test(the_last_of_several_members_counts),
         cmocka_unit_test(escapes_in_names_are_understood),
+        cmocka_unit_test(several_members_in_one_walk),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
