@@ -80,6 +80,7 @@ ngx_http_gateway_allowed(ngx_http_gateway_allow_t *allow, ngx_uint_t what,
 {
     gw_str_t                              n;
     ngx_http_gateway_allow_conf_t        *fixed;
+    ngx_http_gateway_allow_lists_t       *lists;
     ngx_http_gateway_channel_loc_conf_t  *conf;
 
     n.data = name->data;
@@ -88,31 +89,46 @@ ngx_http_gateway_allowed(ngx_http_gateway_allow_t *allow, ngx_uint_t what,
     conf = allow->conf;
     fixed = conf->allow[what];
 
-    return (fixed && ngx_http_gateway_allow_match(fixed->fixed,
-                                                  fixed->fixed_len, n))
-           || ngx_http_gateway_allow_match(allow->own[what],
-                                           allow->own_len[what], n)
-           || ngx_http_gateway_allow_match(allow->claim[what],
-                                           allow->claim_len[what], n);
+    if (fixed
+        && ngx_http_gateway_allow_match(fixed->fixed, fixed->fixed_len, n))
+    {
+        return 1;
+    }
+
+    lists = allow->lists;
+
+    return lists
+           && (ngx_http_gateway_allow_match(lists->own[what],
+                                            lists->own_len[what], n)
+               || ngx_http_gateway_allow_match(lists->claim[what],
+                                               lists->claim_len[what], n));
 }
 
 
 void
 ngx_http_gateway_allow_free(ngx_http_gateway_allow_t *allow)
 {
-    ngx_uint_t  i;
+    ngx_uint_t                       i;
+    ngx_http_gateway_allow_lists_t  *lists;
+
+    lists = allow->lists;
+    allow->lists = NULL;
+
+    if (lists == NULL) {
+        return;
+    }
 
     for (i = 0; i < 2; i++) {
-        if (allow->own[i]) {
-            ngx_free(allow->own[i]);
+        if (lists->own[i]) {
+            ngx_free(lists->own[i]);
         }
 
-        if (allow->claim[i]) {
-            ngx_free(allow->claim[i]);
+        if (lists->claim[i]) {
+            ngx_free(lists->claim[i]);
         }
     }
 
-    ngx_memzero(allow, sizeof(*allow));
+    ngx_free(lists);
 }
 
 
@@ -482,6 +498,10 @@ ngx_http_gateway_allow_renew(ngx_http_request_t *r,
     ngx_http_gateway_identity_t          *identity;
     ngx_http_gateway_channel_loc_conf_t  *conf;
 
+    if (allow->lists == NULL) {
+        return NGX_OK;
+    }
+
     conf = allow->conf;
     identity = ngx_http_gateway_jwt_identity(r);
 
@@ -520,10 +540,10 @@ ngx_http_gateway_allow_renew(ngx_http_request_t *r,
     }
 
     for (i = 0; i < 2; i++) {
-        old = allow->claim[i];
+        old = allow->lists->claim[i];
 
-        allow->claim[i] = block[i];
-        allow->claim_len[i] = len[i];
+        allow->lists->claim[i] = block[i];
+        allow->lists->claim_len[i] = len[i];
 
         if (old) {
             ngx_free(old);
@@ -534,11 +554,29 @@ ngx_http_gateway_allow_renew(ngx_http_request_t *r,
 }
 
 
+/* Whether anything depends on the request or its token. */
+
+static ngx_uint_t
+ngx_http_gateway_allow_depends(ngx_http_gateway_channel_loc_conf_t *conf)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < 2; i++) {
+        if (conf->allow[i] && conf->allow[i]->dynamic.nelts) {
+            return 1;
+        }
+    }
+
+    return conf->claim.len != 0;
+}
+
+
 ngx_int_t
 ngx_http_gateway_allow_init(ngx_http_request_t *r,
     ngx_http_gateway_allow_t *allow)
 {
     ngx_uint_t                            i;
+    ngx_http_gateway_allow_lists_t       *lists;
     ngx_http_gateway_channel_loc_conf_t  *conf;
 
     ngx_http_gateway_allow_free(allow);
@@ -546,9 +584,20 @@ ngx_http_gateway_allow_init(ngx_http_request_t *r,
     conf = ngx_http_get_module_loc_conf(r, ngx_http_gateway_channel_module);
     allow->conf = conf;
 
+    if (!ngx_http_gateway_allow_depends(conf)) {
+        return NGX_OK;
+    }
+
+    lists = ngx_calloc(sizeof(*lists), r->connection->log);
+    if (lists == NULL) {
+        return NGX_ERROR;
+    }
+
+    allow->lists = lists;
+
     for (i = 0; i < 2; i++) {
-        if (ngx_http_gateway_allow_dynamic(r, conf->allow[i], &allow->own[i],
-                                           &allow->own_len[i])
+        if (ngx_http_gateway_allow_dynamic(r, conf->allow[i], &lists->own[i],
+                                           &lists->own_len[i])
             != NGX_OK)
         {
             return NGX_ERROR;

@@ -44,6 +44,10 @@ typedef struct {
     uint64_t                       first;        /* oldest message kept */
     ngx_uint_t                     subscribers;  /* of all workers */
     u_char                         epoch[GW_EPOCH_LEN];
+
+    /* of ngx_http_gateway_channel_read(): where it goes on */
+    gw_cursor_t                    next;
+    uint64_t                       next_seq;     /* 0: has not begun */
 } ngx_http_gateway_channel_info_t;
 
 
@@ -121,12 +125,17 @@ ngx_int_t ngx_http_gateway_channel_name(ngx_http_request_t *r,
  */
 typedef struct ngx_http_gateway_allow_s  ngx_http_gateway_allow_t;
 
-struct ngx_http_gateway_allow_s {
-    void                          *conf;         /* what needs no request */
+typedef struct {
     u_char                        *own[2];       /* from ngx_alloc() */
     size_t                         own_len[2];
     u_char                        *claim[2];
     size_t                         claim_len[2];
+} ngx_http_gateway_allow_lists_t;
+
+struct ngx_http_gateway_allow_s {
+    void                          *conf;         /* what needs no request */
+    ngx_http_gateway_allow_lists_t
+                                  *lists;        /* NULL: nothing else */
 };
 
 #define NGX_HTTP_GATEWAY_SUBSCRIBE  0

@@ -11,6 +11,7 @@
 
 #include "ngx_http_gateway_channel_zone.h"
 #include "ngx_http_gateway_channel_conf.h"
+#include "ngx_http_gateway_subscriber.h"
 #include "ngx_http_gateway_text.h"
 #include "../src/pattern.h"
 
@@ -275,6 +276,11 @@ ngx_http_gateway_channel_died(ngx_uint_t slot)
 
     /* a new worker buries the dead before this module's own turn to start */
     (void) ngx_http_gateway_channel_init_process((ngx_cycle_t *) ngx_cycle);
+
+    if (slot == ngx_http_gateway_slot) {
+        ngx_http_gateway_websocket_exit();
+        ngx_http_gateway_hub_exit();
+    }
 
     zones = ngx_http_gateway_zones->elts;
 

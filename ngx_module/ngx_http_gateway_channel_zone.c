@@ -525,6 +525,7 @@ ngx_http_gateway_channel_describe(ngx_http_gateway_channel_t *ch,
 
     info->seq = ch->log.seq;
     info->first = ch->log.first;
+    info->next_seq = 0;
     info->subscribers = 0;
     ngx_memcpy(info->epoch, ch->log.epoch, GW_EPOCH_LEN);
 
@@ -599,8 +600,10 @@ ngx_http_gateway_channel_delete(ngx_http_gateway_channel_zone_t *zone,
 
 static ngx_int_t
 ngx_http_gateway_channel_read_locked(ngx_http_gateway_channel_t *ch,
-    uint64_t *seq, ngx_pool_t *pool, ngx_str_t *envelope)
+    ngx_http_gateway_channel_info_t *info, uint64_t *seq, ngx_pool_t *pool,
+    ngx_str_t *envelope)
 {
+    ngx_int_t    rc;
     gw_cursor_t  c;
     gw_record_t  r;
 
@@ -608,14 +611,23 @@ ngx_http_gateway_channel_read_locked(ngx_http_gateway_channel_t *ch,
         *seq = ch->log.first;
     }
 
-    if (*seq > ch->log.seq
-        || gw_channel_log_since(&ch->log, *seq - 1, &c) != GW_OK)
-    {
+    if (*seq > ch->log.seq) {
+        return NGX_DONE;
+    }
+
+    if (info->next_seq && info->next_seq <= *seq) {
+        c = info->next;
+        rc = gw_channel_log_next(&ch->log, *seq - 1, &c);
+
+    } else {
+        rc = gw_channel_log_since(&ch->log, *seq - 1, &c);
+    }
+
+    if (rc != GW_OK) {
         return NGX_DONE;
     }
 
     gw_record_peek(&c, &r);
-    c = gw_record_envelope(&c);
 
     envelope->len = r.envelope_len;
     envelope->data = ngx_pnalloc(pool, r.envelope_len);
@@ -623,7 +635,12 @@ ngx_http_gateway_channel_read_locked(ngx_http_gateway_channel_t *ch,
         return NGX_ERROR;
     }
 
-    gw_stream_read(&c, envelope->data, r.envelope_len);
+    info->next = gw_record_envelope(&c);
+    gw_stream_read(&info->next, envelope->data, r.envelope_len);
+
+    info->next = c;
+    gw_stream_skip(&info->next, r.size);
+    info->next_seq = r.seq + 1;
 
     return NGX_OK;
 }
@@ -644,7 +661,8 @@ ngx_http_gateway_channel_read(ngx_http_gateway_channel_zone_t *zone,
     ch = ngx_http_gateway_channel_lookup(zone, name);
 
     if (ch && ngx_memcmp(ch->log.epoch, info->epoch, GW_EPOCH_LEN) == 0) {
-        rc = ngx_http_gateway_channel_read_locked(ch, seq, pool, envelope);
+        rc = ngx_http_gateway_channel_read_locked(ch, info, seq, pool,
+                                                  envelope);
     }
 
     ngx_shmtx_unlock(&zone->shpool->mutex);

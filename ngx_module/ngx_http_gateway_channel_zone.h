@@ -107,6 +107,9 @@ void ngx_http_gateway_channel_describe(ngx_http_gateway_channel_t *ch,
  * serves it soon; at once where more than a burst has gathered. */
 void ngx_http_gateway_fanout_post(ngx_uint_t at_once);
 
+/* Frees what is kept for the next member. */
+void ngx_http_gateway_hub_exit(void);
+
 /* The zones of this worker's configuration. */
 ngx_array_t *ngx_http_gateway_channel_zones(void);
 

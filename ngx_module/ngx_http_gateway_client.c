@@ -532,6 +532,14 @@ ngx_http_gateway_client_joined(ngx_http_gateway_client_t *client,
 }
 
 
+ngx_str_t *
+ngx_http_gateway_client_channel(ngx_http_gateway_client_t *client,
+    ngx_str_t *name)
+{
+    return &ngx_http_gateway_client_member(client, name)->hub->channel->sn.str;
+}
+
+
 ngx_int_t
 ngx_http_gateway_client_join(ngx_http_gateway_client_t *client,
     ngx_http_gateway_channel_zone_t *zone, ngx_str_t *name,

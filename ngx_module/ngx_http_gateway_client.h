@@ -99,6 +99,10 @@ ngx_int_t ngx_http_gateway_client_join(ngx_http_gateway_client_t *client,
 ngx_uint_t ngx_http_gateway_client_joined(ngx_http_gateway_client_t *client,
     ngx_str_t *name);
 
+/* The name of a channel that it has joined, valid until it leaves. */
+ngx_str_t *ngx_http_gateway_client_channel(ngx_http_gateway_client_t *client,
+    ngx_str_t *name);
+
 /* NGX_OK, or NGX_DECLINED: it was not a member. */
 ngx_int_t ngx_http_gateway_client_leave(ngx_http_gateway_client_t *client,
     ngx_str_t *name);

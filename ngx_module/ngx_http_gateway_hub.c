@@ -482,3 +482,15 @@ ngx_http_gateway_hub_leave(ngx_http_gateway_member_t *m)
 
     ngx_free(hub);
 }
+
+
+/* The worker is ending, and has no clients any more. */
+
+void
+ngx_http_gateway_hub_exit(void)
+{
+    if (ngx_http_gateway_spare_hub) {
+        ngx_free(ngx_http_gateway_spare_hub);
+        ngx_http_gateway_spare_hub = NULL;
+    }
+}

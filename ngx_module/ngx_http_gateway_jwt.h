@@ -19,6 +19,7 @@ typedef struct {
     gw_str_t       payload;       /* a JSON object, as it was signed */
     ngx_str_t      subject;       /* claim sub; data is NULL without one */
     time_t         expires;       /* claim exp, 0 without one */
+    time_t         ends;          /* the same with gateway_jwt_leeway */
 } ngx_http_gateway_identity_t;
 
 

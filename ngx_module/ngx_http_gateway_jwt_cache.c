@@ -55,7 +55,7 @@ static void ngx_http_gateway_jwt_cache_drop(
 static uint64_t ngx_http_gateway_jwt_hash(uint64_t key[2], u_char *p,
     size_t len);
 static ngx_http_gateway_jwt_token_t *ngx_http_gateway_jwt_token_create(
-    gw_jwt_t *jwt);
+    gw_jwt_t *jwt, ngx_msec_t leeway);
 
 
 gw_jwt_status_e
@@ -119,7 +119,7 @@ ngx_http_gateway_jwt_cache_verify(ngx_http_gateway_jwt_loc_conf_t *jlcf,
         return result->status;
     }
 
-    *token = ngx_http_gateway_jwt_token_create(result->jwt);
+    *token = ngx_http_gateway_jwt_token_create(result->jwt, jlcf->leeway);
 
     if (*token == NULL) {
         result->status = GW_JWT_MALFORMED;
@@ -363,7 +363,7 @@ ngx_http_gateway_jwt_hash(uint64_t key[2], u_char *p, size_t len)
 /* Takes the jwt over, also when it fails. One reference, the caller's. */
 
 static ngx_http_gateway_jwt_token_t *
-ngx_http_gateway_jwt_token_create(gw_jwt_t *jwt)
+ngx_http_gateway_jwt_token_create(gw_jwt_t *jwt, ngx_msec_t leeway)
 {
     int64_t                        exp;
     gw_str_t                       name, payload;
@@ -399,6 +399,7 @@ ngx_http_gateway_jwt_token_create(gw_jwt_t *jwt)
 
     if (gw_jwt_expires(jwt, &exp)) {
         token->identity.expires = (time_t) exp;
+        token->identity.ends = (time_t) (exp + (leeway + 999) / 1000);
     }
 
     return token;

@@ -9,6 +9,9 @@
 #include "ngx_http_gateway_websocket.h"
 
 
+/* Ends all connections of a worker that is ending. */
+void ngx_http_gateway_websocket_exit(void);
+
 void ngx_http_gateway_subscriber_opened(
     ngx_http_gateway_subscriber_loc_conf_t *conf);
 void ngx_http_gateway_subscriber_closed(

@@ -157,6 +157,7 @@ ngx_http_gateway_subscriber_handler(ngx_http_request_t *r)
     conf = ngx_http_get_module_loc_conf(r, ngx_http_gateway_subscriber_module);
 
     ngx_str_null(&key);
+    json = 0;
     rc = ngx_http_gateway_handshake_check(r, &key);
 
     if (rc == NGX_OK) {

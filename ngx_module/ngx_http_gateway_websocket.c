@@ -22,8 +22,6 @@
 static void ngx_http_gateway_websocket_tick(ngx_http_gateway_websocket_t *ws);
 static void ngx_http_gateway_websocket_ended(ngx_http_gateway_websocket_t *ws,
     ssize_t n);
-static void ngx_http_gateway_websocket_finish(
-    ngx_http_gateway_websocket_t *ws);
 
 
 static u_char  ngx_http_gateway_read_buffer[NGX_HTTP_GATEWAY_READ_SIZE];
@@ -88,8 +86,8 @@ ngx_http_gateway_websocket_schedule(ngx_http_gateway_websocket_t *ws)
         }
     }
 
-    if (ws->expires) {
-        left = ws->expires - ngx_time();
+    if (ws->ends) {
+        left = ws->ends - ngx_time();
         left = ngx_max(left, 0);
 
         if (left <= (time_t) (msec / 1000)) {
@@ -125,7 +123,7 @@ ngx_http_gateway_websocket_tick(ngx_http_gateway_websocket_t *ws)
         break;
     }
 
-    if (ws->expires && ngx_time() >= ws->expires) {
+    if (ws->ends && ngx_time() >= ws->ends) {
         ngx_http_gateway_websocket_close(ws,
                                          NGX_HTTP_GATEWAY_CLOSE_UNAUTHORIZED,
                                          "the token has expired");
@@ -647,7 +645,7 @@ ngx_http_gateway_websocket_lost(ngx_http_gateway_client_t *client,
 }
 
 
-static void
+void
 ngx_http_gateway_websocket_finish(ngx_http_gateway_websocket_t *ws)
 {
     ngx_connection_t    *c;
@@ -664,6 +662,7 @@ ngx_http_gateway_websocket_finish(ngx_http_gateway_websocket_t *ws)
                   ws->bytes_in, ws->client.messages_out,
                   ws->client.bytes_out);
 
+    ngx_queue_remove(&ws->in_worker);
     ngx_http_gateway_subscriber_closed(ws->conf);
 
     if (r) {

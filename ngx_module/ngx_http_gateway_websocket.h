@@ -80,14 +80,15 @@ typedef struct {
     ngx_http_request_t           *renewal;      /* while a token is checked */
     ngx_http_gateway_subscriber_loc_conf_t
                                  *conf;
-    void                        **main_conf;
     void                        **srv_conf;
     void                        **loc_conf;
 
     ngx_http_gateway_allow_t      allow;
-    ngx_str_t                     channel;      /* gateway_channel */
+    ngx_str_t                     channel;      /* gateway_channel; its name
+                                                   there, while it is joined */
     ngx_str_t                     user;         /* data NULL: none */
-    time_t                        expires;      /* of the token, 0: never */
+    time_t                        expires;      /* claim exp, 0: never */
+    time_t                        ends;         /* with leeway; 0: never */
     time_t                        opened;
     ngx_msec_t                    heard;        /* when bytes last came */
     ngx_msec_t                    ping_at;
@@ -98,6 +99,7 @@ typedef struct {
     uint64_t                      bytes_in;
     uint64_t                      messages_in;
     ngx_uint_t                    close_code;
+    ngx_queue_t                   in_worker;    /* all that are open */
     u_char                        id[NGX_HTTP_GATEWAY_ID_LEN];
 } ngx_http_gateway_websocket_t;
 
@@ -136,6 +138,9 @@ void ngx_http_gateway_websocket_schedule(ngx_http_gateway_websocket_t *ws);
 
 void ngx_http_gateway_websocket_free(ngx_http_gateway_websocket_t *ws);
 void ngx_http_gateway_websocket_read_handler(ngx_event_t *rev);
+
+/* Writes the end's log line, frees it and closes the connection. */
+void ngx_http_gateway_websocket_finish(ngx_http_gateway_websocket_t *ws);
 void ngx_http_gateway_websocket_write_handler(ngx_event_t *wev);
 void ngx_http_gateway_websocket_lost(ngx_http_gateway_client_t *client,
     ngx_http_gateway_lost_e reason);

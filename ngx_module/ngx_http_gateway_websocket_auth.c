@@ -35,6 +35,7 @@ ngx_http_gateway_websocket_identify(ngx_http_gateway_websocket_t *ws,
     }
 
     ws->expires = identity->expires;
+    ws->ends = identity->ends;
 
     if (identity->subject.data == NULL || ws->user.data) {
         return NGX_OK;
@@ -88,8 +89,9 @@ void
 ngx_http_gateway_websocket_token(ngx_http_gateway_websocket_t *ws,
     ngx_str_t *token, gw_str_t *request_id)
 {
-    ngx_int_t            rc;
-    ngx_http_request_t  *r;
+    ngx_int_t             rc;
+    ngx_http_request_t   *r;
+    ngx_http_conf_ctx_t  *ctx;
 
     if (ws->verifying) {
         if (!ws->json) {
@@ -105,7 +107,9 @@ ngx_http_gateway_websocket_token(ngx_http_gateway_websocket_t *ws,
     r = ws->request;
 
     if (r == NULL) {
-        r = ngx_http_gateway_request_create(ws->main_conf, ws->srv_conf,
+        ctx = (ngx_http_conf_ctx_t *) ngx_get_conf(ngx_cycle->conf_ctx,
+                                                   ngx_http_module);
+        r = ngx_http_gateway_request_create(ctx->main_conf, ws->srv_conf,
                                             ws->loc_conf);
         ws->renewal = r;
     }
@@ -222,7 +226,7 @@ ngx_http_gateway_websocket_same_user(ngx_http_gateway_websocket_t *ws,
 {
     return (ws->user.data == NULL) == (identity->subject.data == NULL)
            && ws->user.len == identity->subject.len
-           && (ws->user.len == 0
+           && (ws->user.data == NULL
                || ngx_memcmp(ws->user.data, identity->subject.data,
                              ws->user.len) == 0);
 }
@@ -257,6 +261,7 @@ ngx_http_gateway_websocket_renewed(ngx_http_gateway_websocket_t *ws,
 
         } else {
             ws->expires = identity->expires;
+            ws->ends = identity->ends;
         }
     }
 

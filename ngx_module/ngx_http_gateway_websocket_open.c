@@ -16,8 +16,12 @@
 #define NGX_HTTP_GATEWAY_UPGRADE_RETRY  20  /* ms */
 
 
+static void ngx_http_gateway_websocket_log(ngx_http_request_t *r);
 static void ngx_http_gateway_websocket_cleanup(void *data);
 static void ngx_http_gateway_websocket_take_over(ngx_event_t *ev);
+
+
+static ngx_queue_t  ngx_http_gateway_websockets;
 
 
 ngx_http_gateway_websocket_t *
@@ -60,7 +64,6 @@ ngx_http_gateway_websocket_create(ngx_http_request_t *r,
     ws->json = json;
     ws->conf = conf;
     ws->request = r;
-    ws->main_conf = r->main_conf;
     ws->srv_conf = r->srv_conf;
     ws->loc_conf = r->loc_conf;
     ws->opened = ngx_time();
@@ -90,10 +93,6 @@ ngx_http_gateway_websocket_free(ngx_http_gateway_websocket_t *ws)
 
     if (ws->user.data) {
         ngx_free(ws->user.data);
-    }
-
-    if (ws->channel.data) {
-        ngx_free(ws->channel.data);
     }
 
     if (ws->request_id.data) {
@@ -249,21 +248,13 @@ ngx_http_gateway_websocket_open(ngx_http_gateway_websocket_t *ws,
     }
 
     if (name.len) {
-        ws->channel.data = ngx_alloc(name.len, r->connection->log);
-        if (ws->channel.data == NULL) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
-        ngx_memcpy(ws->channel.data, name.data, name.len);
-        ws->channel.len = name.len;
-    }
-
-    if (name.len) {
         rc = ngx_http_gateway_websocket_join(ws, &joined, &name);
 
         if (rc != NGX_OK) {
             return rc;
         }
+
+        ws->channel = *ngx_http_gateway_client_channel(&ws->client, &name);
     }
 
     rc = ngx_http_gateway_websocket_join_args(ws, r, &joined);
@@ -370,6 +361,55 @@ ngx_http_gateway_websocket_release(ngx_http_gateway_websocket_t *ws)
 }
 
 
+/* The access log's line is written when the WebSocket opens, also where its
+ * request is kept for the token that is still to come. */
+
+static void
+ngx_http_gateway_websocket_log(ngx_http_request_t *r)
+{
+    ngx_uint_t                  i;
+    ngx_http_handler_pt        *handler;
+    ngx_http_core_main_conf_t  *cmcf;
+
+    cmcf = ngx_http_get_module_main_conf(r, ngx_http_core_module);
+    handler = cmcf->phases[NGX_HTTP_LOG_PHASE].handlers.elts;
+
+    for (i = 0; i < cmcf->phases[NGX_HTTP_LOG_PHASE].handlers.nelts; i++) {
+        (void) handler[i](r);
+    }
+
+    r->logged = 1;
+}
+
+
+/*
+ * The worker is ending, and its clients with it: those that take a Close at
+ * once get one. Done while the worker's part of the channels is still there.
+ */
+
+void
+ngx_http_gateway_websocket_exit(void)
+{
+    ngx_queue_t                   *q;
+    ngx_http_gateway_websocket_t  *ws;
+
+    if (ngx_http_gateway_websockets.next == NULL) {
+        return;
+    }
+
+    while (!ngx_queue_empty(&ngx_http_gateway_websockets)) {
+        q = ngx_queue_head(&ngx_http_gateway_websockets);
+        ws = ngx_queue_data(q, ngx_http_gateway_websocket_t, in_worker);
+
+        ngx_http_gateway_websocket_close(ws,
+                                         NGX_HTTP_GATEWAY_CLOSE_GOING_AWAY,
+                                         "the server is going away");
+        ngx_http_gateway_client_flush(&ws->client);
+        ngx_http_gateway_websocket_finish(ws);
+    }
+}
+
+
 /* The connection is this module's from now on. */
 
 static void
@@ -399,11 +439,19 @@ ngx_http_gateway_websocket_adopt(ngx_http_gateway_websocket_t *ws)
     c->read->handler = ngx_http_gateway_websocket_read_handler;
     c->write->handler = ngx_http_gateway_websocket_write_handler;
 
+    if (ngx_http_gateway_websockets.next == NULL) {
+        ngx_queue_init(&ngx_http_gateway_websockets);
+    }
+
+    ngx_queue_insert_tail(&ngx_http_gateway_websockets, &ws->in_worker);
+
     ngx_http_gateway_subscriber_opened(ws->conf);
 
     if (ngx_http_gateway_jwt_awaits_message(ws->request)) {
         ws->state = NGX_HTTP_GATEWAY_WS_AUTH;
         c->data = ws;
+
+        ngx_http_gateway_websocket_log(ws->request);
 
         if (ws->json) {
             ngx_http_gateway_v1_challenge(ws);

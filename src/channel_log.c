@@ -349,8 +349,8 @@ gw_channel_log_close(gw_channel_log_t *l, gw_form_e form,
 }
 
 
-int
-gw_channel_log_since(const gw_channel_log_t *l, uint64_t seq, gw_cursor_t *c)
+static int
+find_after(const gw_channel_log_t *l, uint64_t seq, gw_cursor_t *c)
 {
     gw_record_t r;
 
@@ -363,13 +363,31 @@ gw_channel_log_since(const gw_channel_log_t *l, uint64_t seq, gw_cursor_t *c)
         return GW_OK;
     }
 
-    *c = l->oldest;
-
     for (gw_record_peek(c, &r); r.seq <= seq; gw_record_peek(c, &r)) {
         gw_stream_skip(c, r.size);
     }
 
     return GW_OK;
+}
+
+
+int
+gw_channel_log_since(const gw_channel_log_t *l, uint64_t seq, gw_cursor_t *c)
+{
+    *c = l->oldest;
+
+    return find_after(l, seq, c);
+}
+
+
+int
+gw_channel_log_next(const gw_channel_log_t *l, uint64_t seq, gw_cursor_t *c)
+{
+    if (c->pos < l->oldest.pos) {
+        *c = l->oldest;
+    }
+
+    return find_after(l, seq, c);
 }
 
 

@@ -128,6 +128,14 @@ void gw_channel_log_close(gw_channel_log_t *l, gw_form_e form,
 int gw_channel_log_since(const gw_channel_log_t *l, uint64_t seq,
     gw_cursor_t *c);
 
+/*
+ * The same for reading on: *c is where a record ended that was read before
+ * from this epoch, with a number of at most seq, and is used where it is
+ * still kept.
+ */
+int gw_channel_log_next(const gw_channel_log_t *l, uint64_t seq,
+    gw_cursor_t *c);
+
 /* Reads the record header at *c without moving. */
 void gw_record_peek(const gw_cursor_t *c, gw_record_t *r);
 
