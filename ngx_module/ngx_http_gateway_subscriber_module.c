@@ -323,8 +323,13 @@ ngx_http_gateway_subscriber_variable(ngx_http_request_t *r,
         break;
 
     case 1:
-        name.data = ws->id;
         name.len = NGX_HTTP_GATEWAY_ID_LEN;
+        name.data = ngx_pnalloc(r->pool, name.len);
+        if (name.data == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_http_gateway_websocket_id(ws, name.data);
         break;
 
     default:

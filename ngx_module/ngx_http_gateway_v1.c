@@ -163,12 +163,14 @@ ngx_http_gateway_v1_expires(ngx_http_gateway_text_t *t,
 void
 ngx_http_gateway_v1_established(ngx_http_gateway_websocket_t *ws)
 {
+    u_char                    id[NGX_HTTP_GATEWAY_ID_LEN];
     ngx_http_gateway_text_t  *t;
 
     t = ngx_http_gateway_v1_begin("connection:established");
 
     ngx_http_gateway_text_literal(t, "{\"connectionId\":\"");
-    ngx_http_gateway_text_add(t, ws->id, NGX_HTTP_GATEWAY_ID_LEN);
+    ngx_http_gateway_websocket_id(ws, id);
+    ngx_http_gateway_text_add(t, id, sizeof(id));
     ngx_http_gateway_text_literal(t, "\",");
     ngx_http_gateway_v1_user(t, ws);
     ngx_http_gateway_v1_expires(t, ws);

@@ -416,32 +416,35 @@ static ngx_int_t
 ngx_http_gateway_websocket_gather(ngx_http_gateway_websocket_t *ws,
     gw_ws_event_t *ev)
 {
-    size_t   need, size;
-    u_char  *p;
+    size_t                     len, size;
+    ngx_http_gateway_parts_t  *parts;
 
-    need = ws->message_len + ev->len;
+    parts = ws->message;
+    len = parts ? parts->len : 0;
 
-    if (need > ws->message_size) {
-        size = ngx_max(need, 2 * ws->message_size);
+    if (parts == NULL || len + ev->len > parts->size) {
+        size = ngx_max(len + ev->len, 2 * len);
 
-        p = ngx_alloc(size, ws->client.connection->log);
-        if (p == NULL) {
+        parts = ngx_alloc(offsetof(ngx_http_gateway_parts_t, data) + size,
+                          ws->client.connection->log);
+        if (parts == NULL) {
             return NGX_ERROR;
         }
 
         if (ws->message) {
-            ngx_memcpy(p, ws->message, ws->message_len);
+            ngx_memcpy(parts->data, ws->message->data, len);
             ngx_free(ws->message);
         }
 
-        ws->message = p;
-        ws->message_size = size;
+        parts->size = size;
+        ws->message = parts;
     }
 
     if (ev->len) {
-        ngx_memcpy(ws->message + ws->message_len, ev->data, ev->len);
-        ws->message_len = need;
+        ngx_memcpy(parts->data + len, ev->data, ev->len);
     }
+
+    parts->len = len + ev->len;
 
     return NGX_OK;
 }
@@ -471,18 +474,11 @@ ngx_http_gateway_websocket_data(ngx_http_gateway_websocket_t *ws,
         return;
     }
 
-    ngx_http_gateway_websocket_message(ws, ev->opcode,
-                                       ws->message ? ws->message
-                                                   : (u_char *) "",
-                                       ws->message_len);
+    ngx_http_gateway_websocket_message(ws, ev->opcode, ws->message->data,
+                                       ws->message->len);
 
-    if (ws->message) {
-        ngx_free(ws->message);
-        ws->message = NULL;
-    }
-
-    ws->message_len = 0;
-    ws->message_size = 0;
+    ngx_free(ws->message);
+    ws->message = NULL;
 }
 
 
@@ -571,7 +567,7 @@ ngx_http_gateway_websocket_close(ngx_http_gateway_websocket_t *ws,
     ngx_uint_t code, char *reason)
 {
     size_t     len;
-    u_char     buf[GW_WS_MAX_CONTROL];
+    u_char     buf[GW_WS_MAX_CONTROL], id[NGX_HTTP_GATEWAY_ID_LEN];
     ngx_str_t  payload;
 
     if (ws->state == NGX_HTTP_GATEWAY_WS_CLOSING) {
@@ -579,9 +575,10 @@ ngx_http_gateway_websocket_close(ngx_http_gateway_websocket_t *ws,
     }
 
     if (reason) {
+        ngx_http_gateway_websocket_id(ws, id);
         ngx_log_error(NGX_LOG_INFO, ws->client.connection->log, 0,
                       "closing WebSocket %*s with %ui: %s",
-                      (size_t) NGX_HTTP_GATEWAY_ID_LEN, ws->id, code, reason);
+                      sizeof(id), id, code, reason);
     }
 
     ws->state = NGX_HTTP_GATEWAY_WS_CLOSING;
@@ -648,19 +645,21 @@ ngx_http_gateway_websocket_lost(ngx_http_gateway_client_t *client,
 void
 ngx_http_gateway_websocket_finish(ngx_http_gateway_websocket_t *ws)
 {
+    u_char               id[NGX_HTTP_GATEWAY_ID_LEN];
     ngx_connection_t    *c;
     ngx_http_request_t  *r;
 
     c = ws->client.connection;
     r = ws->request;
 
+    ngx_http_gateway_websocket_id(ws, id);
+
     ngx_log_error(NGX_LOG_INFO, c->log, 0,
                   "WebSocket %*s of user \"%V\" closed with %ui after %T s: "
                   "in %uL messages %uL bytes, out %uL messages %uL bytes",
-                  (size_t) NGX_HTTP_GATEWAY_ID_LEN, ws->id, &ws->user,
-                  ws->close_code, ngx_time() - ws->opened, ws->messages_in,
-                  ws->bytes_in, ws->client.messages_out,
-                  ws->client.bytes_out);
+                  sizeof(id), id, &ws->user, (ngx_uint_t) ws->close_code,
+                  ngx_time() - ws->opened, ws->messages_in, ws->bytes_in,
+                  ws->client.messages_out, ws->client.bytes_out);
 
     ngx_queue_remove(&ws->in_worker);
     ngx_http_gateway_subscriber_closed(ws->conf);

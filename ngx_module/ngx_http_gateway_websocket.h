@@ -59,6 +59,17 @@ typedef enum {
 
 typedef struct ngx_http_gateway_recovery_s  ngx_http_gateway_recovery_t;
 
+
+typedef struct {
+    size_t                        len;
+    size_t                        size;
+    u_char                        data[1];
+} ngx_http_gateway_parts_t;
+
+
+/* As small as it can be: there is one for each open connection, and little
+ * else. */
+
 typedef struct {
     ngx_http_gateway_client_t     client;       /* must be first */
 
@@ -71,9 +82,7 @@ typedef struct {
     unsigned                      shut:1;       /* our Close has gone out */
     unsigned                      failed:1;     /* lost in the handshake */
 
-    u_char                       *message;      /* one in several parts */
-    size_t                        message_len;
-    size_t                        message_size;
+    ngx_http_gateway_parts_t     *message;      /* one in several parts */
 
     ngx_event_t                  *upgrade;      /* posted, in the request */
     ngx_http_request_t           *request;      /* until it is open */
@@ -92,17 +101,21 @@ typedef struct {
     time_t                        opened;
     ngx_msec_t                    heard;        /* when bytes last came */
     ngx_msec_t                    ping_at;
-    ngx_uint_t                    refused;      /* raw messages in a row */
+    uint32_t                      refused;      /* raw messages in a row */
+    uint32_t                      close_code;
     ngx_http_gateway_recovery_t  *recovery;
     ngx_str_t                     request_id;   /* of a renewal under way */
 
     uint64_t                      bytes_in;
     uint64_t                      messages_in;
-    ngx_uint_t                    close_code;
     ngx_queue_t                   in_worker;    /* all that are open */
-    u_char                        id[NGX_HTTP_GATEWAY_ID_LEN];
+    u_char                        id[NGX_HTTP_GATEWAY_ID_LEN / 2];
 } ngx_http_gateway_websocket_t;
 
+
+/* Its connectionId in hex, in a buffer of NGX_HTTP_GATEWAY_ID_LEN. */
+#define ngx_http_gateway_websocket_id(ws, buf)                               \
+    ngx_hex_dump(buf, (ws)->id, NGX_HTTP_GATEWAY_ID_LEN / 2)
 
 /* Made for a request, and freed with it until it has taken the connection
  * over. NULL: no memory. */

@@ -28,11 +28,11 @@ ngx_http_gateway_websocket_t *
 ngx_http_gateway_websocket_create(ngx_http_request_t *r,
     ngx_http_gateway_subscriber_loc_conf_t *conf, ngx_uint_t json)
 {
-    u_char                         random[NGX_HTTP_GATEWAY_ID_LEN / 2];
+    u_char                         id[NGX_HTTP_GATEWAY_ID_LEN / 2];
     ngx_pool_cleanup_t            *cln;
     ngx_http_gateway_websocket_t  *ws;
 
-    if (RAND_bytes(random, sizeof(random)) != 1) {
+    if (RAND_bytes(id, sizeof(id)) != 1) {
         return NULL;
     }
 
@@ -53,9 +53,8 @@ ngx_http_gateway_websocket_create(ngx_http_request_t *r,
     ws->client.raw = !json;
     ws->client.send_buffer = conf->send_buffer;
     ws->client.on_lost = ngx_http_gateway_websocket_lost;
-    ngx_memcpy(&ws->client.origin, random, sizeof(uint64_t));
-
-    ngx_hex_dump(ws->id, random, sizeof(random));
+    ngx_memcpy(&ws->client.origin, id, sizeof(uint64_t));
+    ngx_memcpy(ws->id, id, sizeof(id));
 
     gw_ws_decoder_init(&ws->decoder,
                        ngx_min(conf->max_message, conf->zone->max_message),

@@ -264,6 +264,7 @@ make_input_n(const char *header, const void *payload, size_t len)
     h = make_b64(header, strlen(header));
     p = make_b64(payload, len);
     s = malloc(strlen(h) + strlen(p) + 2);
+    assert_non_null(s);
     sprintf(s, "%s.%s", h, p);
     free(h);
     free(p);
@@ -286,6 +287,7 @@ make_join(char *input, const void *sig, size_t len)
 
     b = make_b64(sig, len);
     s = malloc(strlen(input) + strlen(b) + 2);
+    assert_non_null(s);
     sprintf(s, "%s.%s", input, b);
     free(input);
     free(b);
