@@ -375,6 +375,7 @@ asan() {
     cflags+=" -Wno-format-overflow"
 
     need build test
+    build # which the examples load as they are
     build_module "$dir" gcc "$cflags" "-fsanitize=address,undefined"
     core_make OUT="$dir/unit" CC=gcc CFLAGS="$cflags" unit
 

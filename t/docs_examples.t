@@ -48,6 +48,7 @@ sub accepts {
     my ($name, @args) = @_;
     my $said = do {
         local $ENV{LC_ALL} = 'C';
+        local $ENV{LD_PRELOAD} = $ENV{GATEWAY_PRELOAD} // '';
         open my $fh, '-|', 'sh', '-c', 'exec 2>&1; exec "$@"', 'sh', $nginx,
              '-t', @args or die "$nginx: $!";
         local $/;
