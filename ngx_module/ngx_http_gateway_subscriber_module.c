@@ -480,23 +480,17 @@ ngx_http_gateway_subscriber(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
-/* A client that only listens is heard of once in an interval. */
+/*
+ * A client that only listens is heard of once in an interval. A timeout that
+ * is not longer than that is one for the answer: it begins with the ping.
+ */
 
-static char *
-ngx_http_gateway_ping_check(ngx_conf_t *cf,
-    ngx_http_gateway_subscriber_loc_conf_t *slcf)
+static void
+ngx_http_gateway_ping_settle(ngx_http_gateway_subscriber_loc_conf_t *slcf)
 {
-    if (slcf->ping_timeout > slcf->ping) {
-        return NGX_CONF_OK;
+    if (slcf->ping_timeout <= slcf->ping) {
+        slcf->ping_timeout += slcf->ping;
     }
-
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "the timeout of %Mms is not longer than the interval "
-                       "of %Mms, so clients would be closed before they "
-                       "answer; write a longer \"timeout=\"",
-                       slcf->ping_timeout, slcf->ping);
-
-    return NGX_CONF_ERROR;
 }
 
 
@@ -541,7 +535,8 @@ ngx_http_gateway_ping(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     slcf->ping_timeout = NGX_HTTP_GATEWAY_PING_TIMEOUT;
 
     if (cf->args->nelts == 2) {
-        return ngx_http_gateway_ping_check(cf, slcf);
+        ngx_http_gateway_ping_settle(slcf);
+        return NGX_CONF_OK;
     }
 
     s.len = 0;
@@ -562,7 +557,9 @@ ngx_http_gateway_ping(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     slcf->ping_timeout = n;
 
-    return ngx_http_gateway_ping_check(cf, slcf);
+    ngx_http_gateway_ping_settle(slcf);
+
+    return NGX_CONF_OK;
 }
 
 

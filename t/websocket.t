@@ -45,6 +45,10 @@ location = /ping {
     gateway_channel p;
     gateway_subscriber z;
 }
+location = /answer {
+    gateway_ping 200ms timeout=200ms;
+    gateway_channel answer; gateway_subscriber z;
+}
 location = /off { gateway_ping off; gateway_channel off; gateway_subscriber z; }
 location = /token {
     gateway_jwt main;
@@ -396,6 +400,15 @@ for my $tls (0, 1) {
     my $silent = time;
     is(($ws->recv_close)[0], 4408, "$on: silence closes");
     cmp_ok(time - $silent, '<', 3, "$on: ... in its time");
+
+    # a timeout that is not longer than the interval counts from the ping
+    $ws = $nginx->client(%on, path => '/answer', auto_pong => 0);
+    for my $n (1 .. 4) {
+        my $f = $ws->recv_frame(5);
+        is($f && $f->{opcode}, 9, "$on: ping $n, with a short timeout");
+        $ws->send_pong($f->{payload}) if $n < 4;
+    }
+    is(($ws->recv_close)[0], 4408, "$on: no answer to the last one closes");
 
     # --- a slow reader
 

@@ -961,6 +961,78 @@ readers_at_all_distances_see_every_message(void **unused)
 }
 
 
+/* Reading on from where a record ended finds what looking from the oldest one
+   does, also when that record has left the history meanwhile. */
+static void
+reading_goes_on_where_it_stopped(void **state)
+{
+    uint64_t seq;
+    gw_cursor_t c, fresh;
+    gw_record_t r;
+
+    (void) state;
+
+    for (seq = 1; seq <= 60; seq++) {
+        append_text(seq * 40);
+    }
+
+    c = since(0);
+
+    for (seq = 1; seq <= 30; seq++) {
+        assert_int_equal(gw_channel_log_next(&l, seq - 1, &c), GW_OK);
+        gw_record_peek(&c, &r);
+        assert_int_equal(r.seq, seq);
+        gw_stream_skip(&c, r.size);
+    }
+
+    trim(10, 0);
+    assert_int_equal(gw_channel_log_next(&l, 30, &c), GW_DECLINED);
+
+    assert_int_equal(gw_channel_log_next(&l, 55, &c), GW_OK);
+    fresh = since(55);
+    assert_int_equal(c.pos, fresh.pos);
+
+    assert_int_equal(gw_channel_log_next(&l, 60, &c), GW_OK);
+    assert_int_equal(c.pos, l.log.head);
+}
+
+
+/* A writer that died between its two stores left the head beyond the chunk
+   that is noted as the last. */
+static void
+a_writer_may_die_inside_a_commit(void **state)
+{
+    gw_chunk_t *early;
+    gw_cursor_t c;
+    gw_record_t r;
+    uint64_t seq;
+
+    (void) state;
+
+    append_text(10);
+    early = l.log.last;
+
+    for (seq = 2; seq <= 9; seq++) {
+        append_text(500);
+    }
+
+    assert_ptr_not_equal(l.log.last, early);
+    l.log.last = early;
+
+    append_text(20);
+
+    c = since(0);
+
+    for (seq = 1; seq <= 10; seq++) {
+        gw_record_peek(&c, &r);
+        assert_int_equal(r.seq, seq);
+        gw_stream_skip(&c, r.size);
+    }
+
+    assert_int_equal(c.pos, l.log.head);
+}
+
+
 #define test(f) cmocka_unit_test_setup_teardown(f, each_set_up, each_tear_down)
 
 
@@ -968,6 +1040,8 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        test(reading_goes_on_where_it_stopped),
+        test(a_writer_may_die_inside_a_commit),
         test(a_new_log_has_no_messages_and_no_memory),
         test(epochs_are_made_of_64_characters),
         test(messages_are_numbered_from_1),
