@@ -245,6 +245,14 @@ sub reload {
             return @now == $self->{workers} && !grep { $old{$_} } @now;
         }
     ) or die 'the configuration was not reloaded: ', $self->error_log;
+
+    # until then an old worker may take a connection
+    for my $pid (keys %old) {
+        GatewayProcess::wait_for(
+            10,
+            sub { $self->error_log =~ /\b$pid#\d+: gracefully shutting down/ }
+        ) or die "worker $pid has not heard of it: ", $self->error_log;
+    }
 }
 
 
