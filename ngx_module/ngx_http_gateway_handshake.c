@@ -8,6 +8,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_http_gateway_header.h"
 #include "ngx_http_gateway_subscriber.h"
 #include "../src/ws_handshake.h"
 
@@ -15,75 +16,16 @@
 #define NGX_HTTP_GATEWAY_UPGRADE_REQUIRED  426
 
 
-static ngx_int_t
-ngx_http_gateway_handshake_header(ngx_http_request_t *r, char *name,
-    u_char *value, size_t len)
-{
-    ngx_table_elt_t  *h;
-
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memzero(h, sizeof(*h));
-    h->hash = 1;
-    h->key.data = (u_char *) name;
-    h->key.len = ngx_strlen(name);
-    h->value.data = value;
-    h->value.len = len;
-
-    return NGX_OK;
-}
-
-
-/* Of the headers of that name the one of that number, from 0. */
-
-static ngx_table_elt_t *
-ngx_http_gateway_handshake_find(ngx_http_request_t *r, char *name,
-    ngx_uint_t number)
-{
-    size_t            len;
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
-
-    len = ngx_strlen(name);
-    part = &r->headers_in.headers.part;
-    h = part->elts;
-
-    for (i = 0; /* void */ ; i++) {
-
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                return NULL;
-            }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
-        }
-
-        if (h[i].key.len == len
-            && ngx_strncasecmp(h[i].key.data, (u_char *) name, len) == 0
-            && number-- == 0)
-        {
-            return &h[i];
-        }
-    }
-}
-
-
 /* A header that must not be sent twice, RFC 6455 11.3. */
 
 static ngx_table_elt_t *
 ngx_http_gateway_handshake_only(ngx_http_request_t *r, char *name)
 {
-    if (ngx_http_gateway_handshake_find(r, name, 1)) {
+    if (ngx_http_gateway_header_find(r, name, 1)) {
         return NULL;
     }
 
-    return ngx_http_gateway_handshake_find(r, name, 0);
+    return ngx_http_gateway_header_find(r, name, 0);
 }
 
 
@@ -102,10 +44,10 @@ ngx_http_gateway_handshake_bad(ngx_http_request_t *r, char *why)
 static ngx_int_t
 ngx_http_gateway_handshake_upgrade_required(ngx_http_request_t *r)
 {
-    if (ngx_http_gateway_handshake_header(r, "Sec-WebSocket-Version",
+    if (ngx_http_gateway_header_add(r, "Sec-WebSocket-Version",
                                            (u_char *) "13", 2)
         != NGX_OK
-        || ngx_http_gateway_handshake_header(r, "Upgrade",
+        || ngx_http_gateway_header_add(r, "Upgrade",
                                               (u_char *) "websocket", 9)
            != NGX_OK)
     {
@@ -161,7 +103,7 @@ ngx_http_gateway_handshake_has_token(ngx_http_request_t *r, char *name,
     ngx_table_elt_t  *h;
 
     for (i = 0; /* void */ ; i++) {
-        h = ngx_http_gateway_handshake_find(r, name, i);
+        h = ngx_http_gateway_header_find(r, name, i);
 
         if (h == NULL) {
             return 0;
@@ -182,7 +124,7 @@ ngx_http_gateway_handshake_check(ngx_http_request_t *r, ngx_str_t *key)
     ngx_table_elt_t  *h;
 
     if (r->method != NGX_HTTP_GET) {
-        return ngx_http_gateway_handshake_header(r, "Allow",
+        return ngx_http_gateway_header_add(r, "Allow",
                                                   (u_char *) "GET", 3)
                == NGX_OK ? NGX_HTTP_NOT_ALLOWED
                          : NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -233,7 +175,7 @@ ngx_http_gateway_handshake_origin(ngx_http_request_t *r,
     ngx_str_t         host;
     ngx_table_elt_t  *h;
 
-    h = ngx_http_gateway_handshake_find(r, "Origin", 0);
+    h = ngx_http_gateway_header_find(r, "Origin", 0);
 
     if (h == NULL) {
         return NGX_OK;
@@ -344,10 +286,10 @@ ngx_http_gateway_handshake_answer(ngx_http_request_t *r,
     r->headers_out.status = NGX_HTTP_SWITCHING_PROTOCOLS;
     ngx_str_set(&r->headers_out.status_line, "101 Switching Protocols");
 
-    if (ngx_http_gateway_handshake_header(r, "Upgrade",
+    if (ngx_http_gateway_header_add(r, "Upgrade",
                                            (u_char *) "websocket", 9)
         != NGX_OK
-        || ngx_http_gateway_handshake_header(r, "Sec-WebSocket-Accept",
+        || ngx_http_gateway_header_add(r, "Sec-WebSocket-Accept",
                                               accept, GW_WS_ACCEPT_LEN)
            != NGX_OK)
     {
@@ -355,7 +297,7 @@ ngx_http_gateway_handshake_answer(ngx_http_request_t *r,
     }
 
     if (protocol->len
-        && ngx_http_gateway_handshake_header(r, "Sec-WebSocket-Protocol",
+        && ngx_http_gateway_header_add(r, "Sec-WebSocket-Protocol",
                                               protocol->data, protocol->len)
            != NGX_OK)
     {

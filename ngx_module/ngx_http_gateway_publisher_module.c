@@ -10,6 +10,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_gateway_channel.h"
+#include "ngx_http_gateway_header.h"
 #include "../src/envelope.h"
 #include "../src/json_scan.h"
 #include "../src/pattern.h"
@@ -100,20 +101,9 @@ ngx_http_gateway_publisher_refuse(ngx_http_request_t *r, char *why)
 static ngx_int_t
 ngx_http_gateway_publisher_method(ngx_http_request_t *r, u_char *allow)
 {
-    ngx_table_elt_t  *h;
-
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    ngx_memzero(h, sizeof(*h));
-    h->hash = 1;
-    ngx_str_set(&h->key, "Allow");
-    h->value.data = allow;
-    h->value.len = ngx_strlen(allow);
-
-    return NGX_HTTP_NOT_ALLOWED;
+    return ngx_http_gateway_header_add(r, "Allow", allow, ngx_strlen(allow))
+           == NGX_OK ? NGX_HTTP_NOT_ALLOWED
+                     : NGX_HTTP_INTERNAL_SERVER_ERROR;
 }
 
 
@@ -294,45 +284,13 @@ ngx_http_gateway_publisher_state(u_char *p, ngx_str_t *channel,
 }
 
 
-static ngx_table_elt_t *
-ngx_http_gateway_publisher_header(ngx_http_request_t *r, char *name,
-    size_t len)
-{
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
-
-    part = &r->headers_in.headers.part;
-    h = part->elts;
-
-    for (i = 0; /* void */ ; i++) {
-
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                return NULL;
-            }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
-        }
-
-        if (h[i].key.len == len
-            && ngx_strncasecmp(h[i].key.data, (u_char *) name, len) == 0)
-        {
-            return &h[i];
-        }
-    }
-}
-
-
 static ngx_int_t
 ngx_http_gateway_publisher_type(ngx_http_request_t *r, ngx_str_t *type)
 {
     gw_str_t          s;
     ngx_table_elt_t  *h;
 
-    h = ngx_http_gateway_publisher_header(r, "Gateway-Type", 12);
+    h = ngx_http_gateway_header_find(r, "Gateway-Type", 0);
 
     if (h == NULL) {
         return NGX_OK;
@@ -375,7 +333,7 @@ ngx_http_gateway_publisher_headers(ngx_http_request_t *r,
     ctx->priority = GW_PRIORITY_NORMAL;
     ctx->expected = -1;
 
-    h = ngx_http_gateway_publisher_header(r, "Gateway-Priority", 16);
+    h = ngx_http_gateway_header_find(r, "Gateway-Priority", 0);
 
     if (h) {
         for (i = 0; i < 3; i++) {
@@ -396,7 +354,7 @@ ngx_http_gateway_publisher_headers(ngx_http_request_t *r,
         ctx->priority = i;
     }
 
-    h = ngx_http_gateway_publisher_header(r, "Gateway-Expected-Version", 24);
+    h = ngx_http_gateway_header_find(r, "Gateway-Expected-Version", 0);
 
     if (h) {
         n = ngx_atoof(h->value.data, h->value.len);

@@ -19,6 +19,7 @@
  * bucket counts all observations up to its name, the smaller ones included.
  */
 
+#include "ngx_http_gateway_header.h"
 #include "ngx_http_gateway_metrics_read.h"
 #include "ngx_http_gateway_text.h"
 #include "ngx_http_gateway_version.h"
@@ -564,22 +565,8 @@ ngx_http_gateway_status_json(ngx_http_gateway_text_t *t,
 static ngx_int_t
 ngx_http_gateway_status_header(ngx_http_request_t *r, char *key, char *value)
 {
-    ngx_table_elt_t  *h;
-
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memzero(h, sizeof(*h));
-
-    h->hash = 1;
-    h->key.data = (u_char *) key;
-    h->key.len = ngx_strlen(key);
-    h->value.data = (u_char *) value;
-    h->value.len = ngx_strlen(value);
-
-    return NGX_OK;
+    return ngx_http_gateway_header_add(r, key, (u_char *) value,
+                                       ngx_strlen(value));
 }
 
 
