@@ -111,6 +111,12 @@ ngx_int_t ngx_http_gateway_message_init(gw_message_t *m, ngx_pool_t *pool,
     ngx_str_t *body, ngx_http_gateway_body_e kind);
 
 
+/* The channel that a request to gateway_publisher is about; NULL: it is no
+ * such request, or names none. */
+ngx_str_t *ngx_http_gateway_publisher_name(ngx_http_request_t *r,
+    ngx_http_gateway_channel_zone_t **zone);
+
+
 /* What a location says of channels; evaluated for a request. */
 
 /* gateway_channel: NGX_OK (len 0 where there is none), NGX_DECLINED: not a

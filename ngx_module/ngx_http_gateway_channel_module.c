@@ -52,8 +52,7 @@ static ngx_array_t                 *ngx_http_gateway_zones =
 
 static ngx_http_gateway_listener_t  ngx_http_gateway_channel_listener = {
     ngx_http_gateway_channel_woken,
-    ngx_http_gateway_channel_died,
-    NULL
+    ngx_http_gateway_channel_died
 };
 
 

@@ -22,8 +22,7 @@ int64_t  *ngx_http_gateway_cells = ngx_http_gateway_metrics_dummy;
 
 static ngx_http_gateway_listener_t  ngx_http_gateway_metrics_listener = {
     NULL,
-    ngx_http_gateway_metrics_died,
-    NULL
+    ngx_http_gateway_metrics_died
 };
 
 

@@ -187,6 +187,8 @@ ngx_http_gateway_publisher_handler(ngx_http_request_t *r)
         return rc;
     }
 
+    ngx_http_set_ctx(r, ctx, ngx_http_gateway_publisher_module);
+
     if (r->method == NGX_HTTP_POST) {
         return ngx_http_gateway_publisher_post(r, ctx);
     }
@@ -213,6 +215,24 @@ ngx_http_gateway_publisher_zone(ngx_http_request_t *r)
     conf = ngx_http_get_module_loc_conf(r, ngx_http_gateway_publisher_module);
 
     return conf->zone;
+}
+
+
+ngx_str_t *
+ngx_http_gateway_publisher_name(ngx_http_request_t *r,
+    ngx_http_gateway_channel_zone_t **zone)
+{
+    ngx_http_gateway_publisher_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_gateway_publisher_module);
+
+    if (ctx == NULL) {
+        return NULL;
+    }
+
+    *zone = ngx_http_gateway_publisher_zone(r);
+
+    return &ctx->channel;
 }
 
 
@@ -468,8 +488,6 @@ ngx_http_gateway_publisher_post(ngx_http_request_t *r,
         ngx_http_gateway_publisher_refuse(r, "the body is over max_message");
         return NGX_HTTP_REQUEST_ENTITY_TOO_LARGE;
     }
-
-    ngx_http_set_ctx(r, ctx, ngx_http_gateway_publisher_module);
 
     r->request_body_in_single_buf = 1;
 

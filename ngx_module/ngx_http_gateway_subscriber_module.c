@@ -303,19 +303,28 @@ ngx_http_gateway_subscriber_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data)
 {
     u_char                           *p;
-    ngx_str_t                         name;
+    ngx_str_t                         name, *published;
     ngx_http_gateway_websocket_t     *ws;
+    ngx_http_gateway_channel_zone_t  *zone;
     ngx_http_gateway_channel_info_t   info;
 
     ws = ngx_http_get_module_ctx(r, ngx_http_gateway_subscriber_module);
 
     v->not_found = 1;
 
-    if (ws == NULL) {
-        return NGX_OK;
-    }
+    if (ws) {
+        name = ws->channel;
+        zone = ws->conf->zone;
 
-    name = ws->channel;
+    } else {
+        published = ngx_http_gateway_publisher_name(r, &zone);
+
+        if (published == NULL || data == 1) {
+            return NGX_OK;
+        }
+
+        name = *published;
+    }
 
     switch (data) {
 
@@ -334,8 +343,7 @@ ngx_http_gateway_subscriber_variable(ngx_http_request_t *r,
 
     default:
         if (name.len == 0
-            || ngx_http_gateway_channel_info(ws->conf->zone, &name, &info)
-               != NGX_OK)
+            || ngx_http_gateway_channel_info(zone, &name, &info) != NGX_OK)
         {
             return NGX_OK;
         }

@@ -24,12 +24,10 @@
 /*
  * What a feature wants to be told. Static in the feature's file and
  * registered once per configuration (preconfiguration or a directive), by
- * ngx_http_gateway_worker_listen(); `next` belongs to the worker module.
+ * ngx_http_gateway_worker_listen().
  */
 
-typedef struct ngx_http_gateway_listener_s  ngx_http_gateway_listener_t;
-
-struct ngx_http_gateway_listener_s {
+typedef struct {
     /* this worker was woken; runs in the event loop, once per wake-up */
     void                         (*woken)(void);
 
@@ -40,9 +38,7 @@ struct ngx_http_gateway_listener_s {
      * callee.
      */
     void                         (*died)(ngx_uint_t slot);
-
-    ngx_http_gateway_listener_t   *next;
-};
+} ngx_http_gateway_listener_t;
 
 
 ngx_int_t ngx_http_gateway_worker_listen(ngx_conf_t *cf,

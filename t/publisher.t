@@ -445,3 +445,20 @@ gateway_channel is not a channel's name
 --- raw_request eval: ::chunked('POST /pub?channel=a', '')
 --- error_code: 202
 --- response_body_like eval: ::published('a', 1)
+
+
+
+=== TEST 34: the channel of a request is in its variables
+--- config
+    location = /pub {
+        gateway_publisher z;
+        add_header X-Channel $gateway_channel always;
+        add_header X-Subscribers $gateway_subscribers always;
+    }
+--- request
+POST /pub?channel=a%3Ab
+1
+--- error_code: 202
+--- response_headers
+X-Channel: a:b
+X-Subscribers: 0
