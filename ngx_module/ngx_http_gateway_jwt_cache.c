@@ -13,6 +13,7 @@
 #include <ngx_http.h>
 #include <openssl/rand.h>
 #include "ngx_http_gateway_jwt_int.h"
+#include "../src/siphash.h"
 
 
 typedef struct {
@@ -52,8 +53,6 @@ static void ngx_http_gateway_jwt_cache_add(
     ngx_http_gateway_jwt_token_t *token);
 static void ngx_http_gateway_jwt_cache_drop(
     ngx_http_gateway_jwt_cache_t *cache, ngx_http_gateway_jwt_entry_t *e);
-static uint64_t ngx_http_gateway_jwt_hash(uint64_t key[2], u_char *p,
-    size_t len);
 static ngx_http_gateway_jwt_token_t *ngx_http_gateway_jwt_token_create(
     gw_jwt_t *jwt, ngx_msec_t leeway);
 
@@ -91,7 +90,7 @@ ngx_http_gateway_jwt_cache_verify(ngx_http_gateway_jwt_loc_conf_t *jlcf,
             ? ngx_http_gateway_jwt_cache_get(keys->main) : NULL;
 
     if (cache) {
-        hash = ngx_http_gateway_jwt_hash(cache->key, text->data, text->len);
+        hash = gw_siphash(cache->key, text->data, text->len);
 
         e = ngx_http_gateway_jwt_cache_find(cache, hash, jlcf, text);
 
@@ -304,59 +303,6 @@ ngx_http_gateway_jwt_cache_destroy(ngx_http_gateway_jwt_cache_t *cache)
     }
 
     ngx_free(cache);
-}
-
-
-#define ngx_http_gateway_rotl(x, n)  (((x) << (n)) | ((x) >> (64 - (n))))
-
-#define ngx_http_gateway_sip_round(v)                                        \
-    v[0] += v[1]; v[2] += v[3];                                              \
-    v[1] = ngx_http_gateway_rotl(v[1], 13);                                  \
-    v[3] = ngx_http_gateway_rotl(v[3], 16);                                  \
-    v[1] ^= v[0]; v[3] ^= v[2];                                              \
-    v[0] = ngx_http_gateway_rotl(v[0], 32);                                  \
-    v[2] += v[1]; v[0] += v[3];                                              \
-    v[1] = ngx_http_gateway_rotl(v[1], 17);                                  \
-    v[3] = ngx_http_gateway_rotl(v[3], 21);                                  \
-    v[1] ^= v[2]; v[3] ^= v[0];                                              \
-    v[2] = ngx_http_gateway_rotl(v[2], 32)
-
-
-/* SipHash-1-3; which byte order does not matter within one process. */
-
-static uint64_t
-ngx_http_gateway_jwt_hash(uint64_t key[2], u_char *p, size_t len)
-{
-    size_t    n;
-    uint64_t  v[4], m;
-
-    v[0] = key[0] ^ 0x736f6d6570736575ULL;
-    v[1] = key[1] ^ 0x646f72616e646f6dULL;
-    v[2] = key[0] ^ 0x6c7967656e657261ULL;
-    v[3] = key[1] ^ 0x7465646279746573ULL;
-
-    for (n = len; n >= 8; n -= 8, p += 8) {
-        ngx_memcpy(&m, p, 8);
-
-        v[3] ^= m;
-        ngx_http_gateway_sip_round(v);
-        v[0] ^= m;
-    }
-
-    m = 0;
-    ngx_memcpy(&m, p, n);
-    m ^= (uint64_t) len << 56;
-
-    v[3] ^= m;
-    ngx_http_gateway_sip_round(v);
-    v[0] ^= m;
-
-    v[2] ^= 0xff;
-    ngx_http_gateway_sip_round(v);
-    ngx_http_gateway_sip_round(v);
-    ngx_http_gateway_sip_round(v);
-
-    return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
 

@@ -1,0 +1,247 @@
+/*
+ * The sliding window.
+ */
+
+#include "sliding_window.h"
+
+#include <string.h>
+
+
+int
+gw_window_rate_init(gw_window_rate_t *rate, uint32_t limit, uint64_t period)
+{
+    if (limit == 0 || limit > GW_WINDOW_LIMIT_MAX
+        || period < GW_WINDOW_PERIOD_MIN || period > GW_WINDOW_PERIOD_MAX)
+    {
+        return GW_ERROR;
+    }
+
+    rate->limit = limit;
+    rate->unit = (limit + 253) / 254;
+    rate->period = period;
+
+    return GW_OK;
+}
+
+
+/* floor(now * 63 / T) without overflow: now = q * T + r. */
+
+static uint64_t
+tick_of(const gw_window_rate_t *rate, uint64_t now)
+{
+    return now / rate->period * GW_WINDOW_PARTS
+           + now % rate->period * GW_WINDOW_PARTS / rate->period;
+}
+
+
+/* ms from now until the tick begins; 0 where it has begun. */
+
+static uint64_t
+until_tick(const gw_window_rate_t *rate, uint64_t now, uint64_t tick)
+{
+    uint64_t begins;
+
+    /* ceil(tick * T / 63) */
+    begins = tick / GW_WINDOW_PARTS * rate->period
+             + (tick % GW_WINDOW_PARTS * rate->period + GW_WINDOW_PARTS - 1)
+                   / GW_WINDOW_PARTS;
+
+    return begins > now ? begins - now : 0;
+}
+
+
+static void
+clear(gw_window_t *w, uint64_t tick)
+{
+    memset(w->counts, 0, sizeof(w->counts));
+    w->units = 0;
+    w->credit = 0;
+    w->tick = tick;
+}
+
+
+/* The clock was set back: each slot keeps its age. */
+
+static void
+rebase(gw_window_t *w, uint64_t tick)
+{
+    unsigned i, shift;
+    uint8_t moved[GW_WINDOW_SLOTS];
+
+    shift = (unsigned) (tick - w->tick) % GW_WINDOW_SLOTS;
+
+    for (i = 0; i < GW_WINDOW_SLOTS; i++) {
+        moved[(i + shift) % GW_WINDOW_SLOTS] = w->counts[i];
+    }
+
+    memcpy(w->counts, moved, sizeof(moved));
+    w->tick = tick;
+}
+
+
+static void
+move_on(gw_window_t *w, uint64_t tick)
+{
+    uint8_t *count;
+
+    if (tick <= w->tick) {
+        if (w->tick - tick > GW_WINDOW_PARTS) {
+            rebase(w, tick);
+        }
+
+        return;
+    }
+
+    if (w->units == 0 || tick - w->tick >= GW_WINDOW_SLOTS) {
+        clear(w, tick);
+        return;
+    }
+
+    do {
+        count = &w->counts[++w->tick % GW_WINDOW_SLOTS];
+        w->units -= *count;
+        *count = 0;
+    } while (w->tick < tick);
+
+    if (w->units == 0) {
+        w->credit = 0;
+    }
+}
+
+
+/* What counts now. */
+
+static uint64_t
+counted(const gw_window_rate_t *rate, const gw_window_t *w)
+{
+    return (uint64_t) w->units * rate->unit - w->credit;
+}
+
+
+int
+gw_window_check(const gw_window_rate_t *rate, gw_window_t *w, uint64_t now,
+    uint32_t cost)
+{
+    uint64_t tick;
+
+    tick = tick_of(rate, now);
+
+    if (tick != w->tick) {
+        move_on(w, tick);
+    }
+
+    if (cost == 0) {
+        return GW_OK;
+    }
+
+    return counted(rate, w) + cost <= rate->limit ? GW_OK : GW_DECLINED;
+}
+
+
+void
+gw_window_take(const gw_window_rate_t *rate, gw_window_t *w, uint32_t cost)
+{
+    uint32_t units;
+
+    if (cost <= w->credit) {
+        w->credit -= cost;
+        return;
+    }
+
+    cost -= w->credit;
+    units = (cost + rate->unit - 1) / rate->unit;
+
+    w->credit = units * rate->unit - cost;
+    w->units += units;
+    w->counts[w->tick % GW_WINDOW_SLOTS] += (uint8_t) units;
+}
+
+
+void
+gw_window_state(const gw_window_rate_t *rate, const gw_window_t *w,
+    uint64_t now, uint32_t cost, gw_window_state_t *state)
+{
+    uint64_t count, left, tick;
+
+    count = counted(rate, w);
+
+    state->remaining = count < rate->limit ? (uint32_t) (rate->limit - count)
+                                           : 0;
+    state->reset = 0;
+    state->retry = 0;
+
+    if (w->units) {
+        for (tick = w->tick; w->counts[tick % GW_WINDOW_SLOTS] == 0; tick--) {
+            /* void */
+        }
+
+        state->reset = until_tick(rate, now, tick + GW_WINDOW_SLOTS);
+    }
+
+    if (cost <= state->remaining) {
+        return;
+    }
+
+    if (cost > rate->limit) {
+        state->retry = GW_WINDOW_NEVER;
+        return;
+    }
+
+    /* the oldest slots leave first; with the last one the credit goes too */
+
+    left = w->units;
+    tick = w->tick + 1 - GW_WINDOW_SLOTS;
+
+    for ( ;; ) {
+        left -= w->counts[tick % GW_WINDOW_SLOTS];
+
+        if (left == 0
+            || left * rate->unit - w->credit + cost <= rate->limit)
+        {
+            break;
+        }
+
+        tick++;
+    }
+
+    state->retry = until_tick(rate, now, tick + GW_WINDOW_SLOTS);
+}
+
+
+void
+gw_window_refund(const gw_window_rate_t *rate, gw_window_t *w,
+    uint64_t taken, uint32_t cost)
+{
+    uint8_t *count;
+    uint64_t tick;
+    uint32_t units;
+
+    tick = tick_of(rate, taken);
+
+    if (tick > w->tick) {
+        tick = w->tick;
+    }
+
+    if (w->tick - tick >= GW_WINDOW_SLOTS || cost > counted(rate, w)) {
+        return;
+    }
+
+    /* whole units that are no longer begun go from the slot they are in */
+
+    count = &w->counts[tick % GW_WINDOW_SLOTS];
+    w->credit += cost;
+    units = w->credit / rate->unit;
+
+    if (units > *count) {
+        units = *count;
+    }
+
+    *count -= (uint8_t) units;
+    w->units -= units;
+    w->credit -= units * rate->unit;
+
+    if (w->credit >= rate->unit) {
+        /* it was charged in a slot that has left */
+        w->credit = rate->unit - 1;
+    }
+}
