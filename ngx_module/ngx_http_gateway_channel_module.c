@@ -11,6 +11,7 @@
 
 #include "ngx_http_gateway_channel_zone.h"
 #include "ngx_http_gateway_channel_conf.h"
+#include "ngx_http_gateway_shm.h"
 #include "ngx_http_gateway_subscriber.h"
 #include "ngx_http_gateway_text.h"
 #include "../src/pattern.h"
@@ -537,82 +538,26 @@ ngx_http_gateway_channel_zone_params(ngx_conf_t *cf,
 }
 
 
-/* A changed size makes a new zone, and the messages of the old one are not
- * taken over: that must not happen unnoticed. */
-
-static void
-ngx_http_gateway_channel_zone_changed(ngx_conf_t *cf, ngx_str_t *shm_name,
-    ngx_str_t *name, size_t size)
-{
-    ngx_uint_t        i;
-    ngx_shm_zone_t   *shm_zone;
-    ngx_list_part_t  *part;
-
-    if (cf->cycle->old_cycle == NULL) {
-        return;
-    }
-
-    part = &cf->cycle->old_cycle->shared_memory.part;
-    shm_zone = part->elts;
-
-    for (i = 0; /* void */ ; i++) {
-
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                return;
-            }
-
-            part = part->next;
-            shm_zone = part->elts;
-            i = 0;
-        }
-
-        if (shm_zone[i].shm.name.len == shm_name->len
-            && ngx_strncmp(shm_zone[i].shm.name.data, shm_name->data,
-                           shm_name->len) == 0
-            && shm_zone[i].shm.size != size)
-        {
-            ngx_log_error(NGX_LOG_WARN, cf->log, 0,
-                          "the size of gateway_channel_zone \"%V\" has "
-                          "changed: it is a new zone without channels, and "
-                          "subscribers of the old workers stay in the old "
-                          "one", name);
-            return;
-        }
-    }
-}
-
-
 static char *
 ngx_http_gateway_channel_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    u_char                           *p;
-    ssize_t                           size;
-    ngx_str_t                        *value, name, s, shm_name;
+    size_t                            size;
+    ngx_str_t                        *value, name;
     ngx_http_gateway_channel_zone_t  *zone;
 
     value = cf->args->elts;
-    p = (u_char *) ngx_strchr(value[1].data, ':');
 
-    if (p == NULL || p == value[1].data) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid zone \"%V\", \"name:size\" such as "
-                           "\"news:10m\" is accepted", &value[1]);
+    if (ngx_http_gateway_shm_parse(cf, &value[1], NGX_HTTP_GATEWAY_MIN_ZONE,
+                                   &name, &size)
+        != NGX_OK)
+    {
         return NGX_CONF_ERROR;
     }
 
-    name.data = value[1].data;
-    name.len = p - name.data;
-
-    s.data = p + 1;
-    s.len = value[1].data + value[1].len - s.data;
-
-    size = ngx_parse_size(&s);
-
-    if (size < NGX_HTTP_GATEWAY_MIN_ZONE) {
+    if (size == 0) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid size \"%V\" of zone \"%V\", 64k or more "
-                           "is accepted, such as 10m", &s, &name);
+                           "invalid zone \"%V\", \"name:size\" such as "
+                           "\"news:10m\" is accepted", &value[1]);
         return NGX_CONF_ERROR;
     }
 
@@ -633,28 +578,18 @@ ngx_http_gateway_channel_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    if ((size_t) size < 4 * zone->max_message) {
+    if (size < 4 * zone->max_message) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "zone \"%V\" of %V cannot hold messages of %uz "
+                           "zone \"%V\" of %s cannot hold messages of %uz "
                            "bytes, make it at least four times "
-                           "\"max_message\"", &name, &s, zone->max_message);
+                           "\"max_message\"", &name,
+                           name.data + name.len + 1, zone->max_message);
         return NGX_CONF_ERROR;
     }
 
-    /* zones of different kinds may have one name */
-
-    shm_name.data = ngx_pnalloc(cf->pool, name.len + 16);
-    if (shm_name.data == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    shm_name.len = ngx_sprintf(shm_name.data, "gateway_channel/%V", &name)
-                   - shm_name.data;
-
-    ngx_http_gateway_channel_zone_changed(cf, &shm_name, &name, size);
-
-    zone->shm_zone = ngx_shared_memory_add(cf, &shm_name, size,
-                                           &ngx_http_gateway_channel_module);
+    zone->shm_zone = ngx_http_gateway_shm_add(cf, "gateway_channel_zone",
+                                              &name, size,
+                                              &ngx_http_gateway_channel_module);
     if (zone->shm_zone == NULL) {
         return NGX_CONF_ERROR;
     }
