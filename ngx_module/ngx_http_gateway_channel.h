@@ -32,6 +32,7 @@ typedef struct {
     ngx_http_gateway_metric_t     *dropped_full;
     ngx_http_gateway_metric_t     *dropped_overflow;
     ngx_http_gateway_metric_t     *dropped_forbidden;
+    ngx_http_gateway_metric_t     *dropped_limited;
     ngx_http_gateway_metric_t     *latency;
     ngx_str_t                      label;        /* zone="name" */
 } ngx_http_gateway_channel_zone_t;

@@ -430,6 +430,10 @@ ngx_http_gateway_channel_metrics(ngx_conf_t *cf,
                           NGX_HTTP_GATEWAY_COUNTER, dropped, "forbidden",
                           dropped_help);
 
+    zone->dropped_limited = ngx_http_gateway_channel_metric(cf, zone,
+                          NGX_HTTP_GATEWAY_COUNTER, dropped, "rate_limited",
+                          dropped_help);
+
     zone->latency = ngx_http_gateway_channel_metric(cf, zone,
                           NGX_HTTP_GATEWAY_HISTOGRAM,
                           "gateway_publish_seconds", NULL,
@@ -438,7 +442,8 @@ ngx_http_gateway_channel_metrics(ngx_conf_t *cf,
 
     if (zone->published == NULL || zone->delivered == NULL
         || zone->dropped_full == NULL || zone->dropped_overflow == NULL
-        || zone->dropped_forbidden == NULL || zone->latency == NULL)
+        || zone->dropped_forbidden == NULL || zone->dropped_limited == NULL
+        || zone->latency == NULL)
     {
         return NGX_ERROR;
     }

@@ -26,6 +26,15 @@ typedef struct {
 /* Whether gateway_jwt is on in the request's location. */
 ngx_uint_t ngx_http_gateway_jwt_required(ngx_http_request_t *r);
 
+/*
+ * Verifies r's token, if that was not done before, without deciding anything.
+ *
+ * NGX_OK: it is valid; NGX_AGAIN: keys that may verify it are awaited, the
+ * access phase waits for them; NGX_DECLINED: there is none, it is not valid,
+ * or nobody asks for one here
+ */
+ngx_int_t ngx_http_gateway_jwt_valid(ngx_http_request_t *r);
+
 /* The identity that gateway_jwt took for this request; NULL where there is
  * none (no gateway_jwt, or the token is still to come as a message). */
 ngx_http_gateway_identity_t *ngx_http_gateway_jwt_identity(

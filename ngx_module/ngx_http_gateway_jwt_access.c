@@ -146,6 +146,25 @@ ngx_http_gateway_jwt_look(ngx_http_request_t *r)
 }
 
 
+ngx_int_t
+ngx_http_gateway_jwt_valid(ngx_http_request_t *r)
+{
+    ngx_http_gateway_jwt_ctx_t  *ctx;
+
+    ctx = ngx_http_gateway_jwt_look(r);
+
+    if (ctx == NULL) {
+        return NGX_DECLINED;
+    }
+
+    if (ctx->token) {
+        return NGX_OK;
+    }
+
+    return ctx->known ? NGX_DECLINED : NGX_AGAIN;
+}
+
+
 /* Finds and verifies the token; known is left unset where keys may come. */
 
 static ngx_int_t

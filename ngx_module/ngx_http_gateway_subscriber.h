@@ -17,10 +17,6 @@ void ngx_http_gateway_subscriber_opened(
 void ngx_http_gateway_subscriber_closed(
     ngx_http_gateway_subscriber_loc_conf_t *conf);
 
-/* A raw client's message was not published: it may not. */
-void ngx_http_gateway_subscriber_refused(
-    ngx_http_gateway_subscriber_loc_conf_t *conf);
-
 
 /* The handshake: ngx_http_gateway_handshake.c */
 

@@ -136,14 +136,6 @@ ngx_http_gateway_subscriber_closed(
 }
 
 
-void
-ngx_http_gateway_subscriber_refused(
-    ngx_http_gateway_subscriber_loc_conf_t *conf)
-{
-    ngx_http_gateway_count(conf->zone->dropped_forbidden, 1);
-}
-
-
 static ngx_int_t
 ngx_http_gateway_subscriber_handler(ngx_http_request_t *r)
 {

@@ -284,6 +284,33 @@ ngx_http_gateway_v1_parse(ngx_http_gateway_v1_request_t *req,
 
 
 void
+ngx_http_gateway_v1_rate_limit(ngx_http_gateway_websocket_t *ws,
+    ngx_str_t *message, ngx_http_gateway_limit_told_t *told)
+{
+    gw_json_t                       type;
+    ngx_http_gateway_text_t        *t;
+    ngx_http_gateway_v1_request_t   req;
+
+    /* for its requestId alone, which may be missing */
+    (void) ngx_http_gateway_v1_parse(&req, &type, message);
+
+    t = ngx_http_gateway_v1_begin("rate-limit");
+
+    ngx_http_gateway_text_literal(t, "{\"limit\":");
+    ngx_http_gateway_text_uint(t, told->limit);
+    ngx_http_gateway_text_literal(t, ",\"remaining\":");
+    ngx_http_gateway_text_uint(t, told->remaining);
+    ngx_http_gateway_text_literal(t, ",\"resetAt\":");
+    ngx_http_gateway_text_time(t, ngx_http_gateway_time_ms() + told->reset);
+    ngx_http_gateway_text_literal(t, ",\"window\":");
+    ngx_http_gateway_text_string(t, ngx_http_gateway_span(&told->window));
+    ngx_http_gateway_text_literal(t, "}");
+
+    ngx_http_gateway_v1_end(ws, t, &req.request_id);
+}
+
+
+void
 ngx_http_gateway_v1_message(ngx_http_gateway_websocket_t *ws,
     ngx_uint_t opcode, ngx_str_t *message)
 {

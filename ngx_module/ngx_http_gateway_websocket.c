@@ -337,6 +337,36 @@ ngx_http_gateway_websocket_after(ngx_http_gateway_websocket_t *ws)
 }
 
 
+/* A raw client is told nothing of a message that was dropped, but must not go
+ * on like that for ever. */
+
+static void
+ngx_http_gateway_websocket_refused(ngx_http_gateway_websocket_t *ws,
+    ngx_uint_t code, char *reason)
+{
+    if (++ws->refused >= NGX_HTTP_GATEWAY_MAX_REFUSED) {
+        ngx_http_gateway_websocket_close(ws, code, reason);
+    }
+}
+
+
+static void
+ngx_http_gateway_websocket_limited(ngx_http_gateway_websocket_t *ws,
+    ngx_str_t *message, ngx_http_gateway_limit_told_t *told)
+{
+    ngx_http_gateway_count(ws->conf->zone->dropped_limited, 1);
+
+    if (ws->json) {
+        ngx_http_gateway_v1_rate_limit(ws, message, told);
+        return;
+    }
+
+    ngx_http_gateway_websocket_refused(ws,
+                                       NGX_HTTP_GATEWAY_CLOSE_RATE_LIMITED,
+                                       "its messages are over the limit");
+}
+
+
 static void
 ngx_http_gateway_websocket_raw(ngx_http_gateway_websocket_t *ws,
     ngx_uint_t opcode, ngx_str_t *body)
@@ -355,14 +385,10 @@ ngx_http_gateway_websocket_raw(ngx_http_gateway_websocket_t *ws,
         || !ngx_http_gateway_allowed(&ws->allow, NGX_HTTP_GATEWAY_PUBLISH,
                                      &ws->channel))
     {
-        ngx_http_gateway_subscriber_refused(ws->conf);
-
-        if (++ws->refused >= NGX_HTTP_GATEWAY_MAX_REFUSED) {
-            ngx_http_gateway_websocket_close(ws,
-                                             NGX_HTTP_GATEWAY_CLOSE_FORBIDDEN,
-                                             "publishing is not allowed");
-        }
-
+        ngx_http_gateway_count(ws->conf->zone->dropped_forbidden, 1);
+        ngx_http_gateway_websocket_refused(ws,
+                                           NGX_HTTP_GATEWAY_CLOSE_FORBIDDEN,
+                                           "publishing is not allowed");
         return;
     }
 
@@ -393,12 +419,22 @@ static void
 ngx_http_gateway_websocket_message(ngx_http_gateway_websocket_t *ws,
     ngx_uint_t opcode, u_char *data, size_t len)
 {
-    ngx_str_t  message;
+    ngx_str_t                      message;
+    ngx_http_gateway_limit_told_t  told;
 
     ws->messages_in++;
 
     message.data = data;
     message.len = len;
+
+    if (ws->limits
+        && ngx_http_gateway_limit_message(ws->limits,
+                                          ws->client.connection->log, &told)
+           != NGX_OK)
+    {
+        ngx_http_gateway_websocket_limited(ws, &message, &told);
+        return;
+    }
 
     if (ws->json) {
         ngx_http_gateway_v1_message(ws, opcode, &message);

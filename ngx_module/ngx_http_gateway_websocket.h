@@ -15,6 +15,7 @@
 
 #include "ngx_http_gateway_client.h"
 #include "ngx_http_gateway_jwt.h"
+#include "ngx_http_gateway_limit.h"
 #include "ngx_http_gateway_text.h"
 #include "../src/pattern.h"
 #include "../src/ws_frame.h"
@@ -31,6 +32,7 @@
 #define NGX_HTTP_GATEWAY_CLOSE_FORBIDDEN     4403
 #define NGX_HTTP_GATEWAY_CLOSE_TIMEOUT       4408
 #define NGX_HTTP_GATEWAY_CLOSE_TOO_SLOW      4413
+#define NGX_HTTP_GATEWAY_CLOSE_RATE_LIMITED  4429
 
 #define NGX_HTTP_GATEWAY_ID_LEN  32  /* hex digits of a connectionId */
 
@@ -93,6 +95,8 @@ typedef struct {
     void                        **loc_conf;
 
     ngx_http_gateway_allow_t      allow;
+    ngx_http_gateway_limit_messages_t
+                                 *limits;       /* NULL: none on messages */
     ngx_str_t                     channel;      /* gateway_channel; its name
                                                    there, while it is joined */
     ngx_str_t                     user;         /* data NULL: none */
@@ -177,6 +181,10 @@ void ngx_http_gateway_v1_auth_ok(ngx_http_gateway_websocket_t *ws,
 void ngx_http_gateway_v1_challenge(ngx_http_gateway_websocket_t *ws);
 void ngx_http_gateway_v1_reconnecting(ngx_http_gateway_websocket_t *ws,
     char *reason);
+
+/* The answer to a message that a limit has rejected. */
+void ngx_http_gateway_v1_rate_limit(ngx_http_gateway_websocket_t *ws,
+    ngx_str_t *message, ngx_http_gateway_limit_told_t *told);
 
 /* The answer to the channels that were joined unasked. */
 typedef struct {

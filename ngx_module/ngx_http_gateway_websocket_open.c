@@ -86,6 +86,10 @@ ngx_http_gateway_websocket_free(ngx_http_gateway_websocket_t *ws)
         ngx_http_gateway_request_destroy(ws->renewal);
     }
 
+    if (ws->limits) {
+        ngx_free(ws->limits);
+    }
+
     if (ws->message) {
         ngx_free(ws->message);
     }
@@ -229,6 +233,7 @@ ngx_http_gateway_websocket_open(ngx_http_gateway_websocket_t *ws,
 
     if (ngx_http_gateway_websocket_identify(ws, r) != NGX_OK
         || ngx_http_gateway_allow_init(r, &ws->allow) != NGX_OK
+        || ngx_http_gateway_limit_messages_init(r, &ws->limits) != NGX_OK
         || ngx_array_init(&joined, r->pool, 2,
                           sizeof(ngx_http_gateway_joined_t))
            != NGX_OK)
@@ -531,6 +536,13 @@ void
 ngx_http_gateway_websocket_authenticated(ngx_http_gateway_websocket_t *ws)
 {
     ngx_int_t  rc;
+
+    if (ngx_http_gateway_limit_opened(ws->request) != NGX_OK) {
+        ngx_http_gateway_websocket_close(ws,
+                                         NGX_HTTP_GATEWAY_CLOSE_RATE_LIMITED,
+                                         "too many connections");
+        return;
+    }
 
     rc = ngx_http_gateway_websocket_open(ws, ws->request);
 
