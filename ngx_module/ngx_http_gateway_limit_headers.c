@@ -14,6 +14,7 @@
 #include "ngx_http_gateway_limit_int.h"
 
 
+static void ngx_http_gateway_limit_take_back(ngx_http_request_t *r);
 static ngx_int_t ngx_http_gateway_limit_draft(ngx_http_request_t *r,
     ngx_http_gateway_limit_ctx_t *ctx);
 static ngx_int_t ngx_http_gateway_limit_legacy(ngx_http_request_t *r,
@@ -29,7 +30,7 @@ ngx_http_gateway_limit_headers_add(ngx_http_request_t *r,
     ngx_http_gateway_limit_ctx_t *ctx, ngx_uint_t headers)
 {
     if (ctx->told) {
-        return NGX_OK;
+        ngx_http_gateway_limit_take_back(r);
     }
 
     ctx->told = 1;
@@ -50,6 +51,40 @@ ngx_http_gateway_limit_headers_add(ngx_http_request_t *r,
 
     default:
         return NGX_OK;
+    }
+}
+
+
+/* What was told before the token was known is told again, with its limits. */
+
+static void
+ngx_http_gateway_limit_take_back(ngx_http_request_t *r)
+{
+    ngx_uint_t        i, n;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    static ngx_str_t  names[] = {
+        ngx_string("RateLimit-Policy"),
+        ngx_string("RateLimit"),
+        ngx_string("X-RateLimit-Limit"),
+        ngx_string("X-RateLimit-Remaining"),
+        ngx_string("X-RateLimit-Reset")
+    };
+
+    for (part = &r->headers_out.headers.part; part; part = part->next) {
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+            for (n = 0; n < sizeof(names) / sizeof(names[0]); n++) {
+                if (h[i].key.len == names[n].len
+                    && ngx_strncmp(h[i].key.data, names[n].data,
+                                   names[n].len) == 0)
+                {
+                    h[i].hash = 0;
+                }
+            }
+        }
     }
 }
 

@@ -366,10 +366,6 @@ ngx_http_gateway_limit_done(ngx_http_request_t *r,
 
     ctx->rejected = (rc != NGX_OK);
 
-    if (ctx->later && rc == NGX_OK) {
-        return NGX_DECLINED;
-    }
-
     if (ngx_http_gateway_limit_headers_add(r, ctx, llcf->headers) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
