@@ -33,6 +33,9 @@
 #define NGX_HTTP_GATEWAY_LIMIT_LEGACY      1
 #define NGX_HTTP_GATEWAY_LIMIT_OFF         2
 
+/* of one location, of all kinds */
+#define NGX_HTTP_GATEWAY_LIMIT_MOST        8
+
 #define NGX_HTTP_GATEWAY_LIMIT_MIN_ZONE    (8 * 4096)
 
 
@@ -160,8 +163,9 @@ void ngx_http_gateway_limit_digest(ngx_http_gateway_limit_zone_t *zone,
 
 /*
  * Checks all items, and where all admit that are not dry runs charges those
- * that admit; peek: charges none. The items are sorted by their zones, which
- * differ. NGX_OK, or NGX_BUSY: some rejected; the items say which.
+ * that admit; peek: charges none. There are NGX_HTTP_GATEWAY_LIMIT_MOST at
+ * most, each of another zone. NGX_OK, or NGX_BUSY: some rejected; the items
+ * say which.
  */
 ngx_int_t ngx_http_gateway_limit_take(ngx_http_gateway_limit_item_t *items,
     ngx_uint_t n, ngx_uint_t peek);

@@ -10,10 +10,6 @@
 #include "ngx_http_gateway_limit_int.h"
 
 
-/* at once on a connection; the stack holds as many items */
-#define NGX_HTTP_GATEWAY_LIMIT_MESSAGES  8
-
-
 typedef struct {
     ngx_http_gateway_limit_t           *limit;
     uint64_t                            digest[2];
@@ -36,7 +32,7 @@ ngx_http_gateway_limit_messages_init(ngx_http_request_t *r,
     ngx_uint_t                          i, n, valid;
     ngx_http_gateway_limit_t           *limit;
     ngx_http_gateway_limit_item_t       item;
-    ngx_http_gateway_limit_kept_t       kept[NGX_HTTP_GATEWAY_LIMIT_MESSAGES];
+    ngx_http_gateway_limit_kept_t       kept[NGX_HTTP_GATEWAY_LIMIT_MOST];
     ngx_http_gateway_limit_messages_t  *m;
     ngx_http_gateway_limit_loc_conf_t  *llcf;
 
@@ -98,7 +94,7 @@ ngx_http_gateway_limit_message(ngx_http_gateway_limit_messages_t *m,
 {
     ngx_int_t                       rc;
     ngx_uint_t                      i;
-    ngx_http_gateway_limit_item_t   items[NGX_HTTP_GATEWAY_LIMIT_MESSAGES];
+    ngx_http_gateway_limit_item_t   items[NGX_HTTP_GATEWAY_LIMIT_MOST];
     ngx_http_gateway_limit_item_t  *item;
 
     for (i = 0; i < m->n; i++) {

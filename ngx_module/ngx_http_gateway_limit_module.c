@@ -9,10 +9,6 @@
 #include "ngx_http_gateway_limit_int.h"
 
 
-/* of one location and kind; ngx_http_gateway_limit_message() keeps as many */
-#define NGX_HTTP_GATEWAY_LIMIT_MOST  8
-
-
 static char *ngx_http_gateway_limit(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_gateway_limit_status(ngx_conf_t *cf,

@@ -376,22 +376,19 @@ ngx_http_gateway_limit_admits(ngx_http_gateway_limit_item_t *item)
 
 static void
 ngx_http_gateway_limit_sort(ngx_http_gateway_limit_item_t *items,
-    ngx_uint_t n)
+    ngx_http_gateway_limit_item_t **sorted, ngx_uint_t n)
 {
-    ngx_uint_t                     i, j;
-    ngx_http_gateway_limit_item_t  item;
+    ngx_uint_t        i, j;
+    ngx_slab_pool_t  *shpool;
 
-    for (i = 1; i < n; i++) {
-        item = items[i];
+    for (i = 0; i < n; i++) {
+        shpool = items[i].limit->zone->shpool;
 
-        for (j = i;
-             j && items[j - 1].limit->zone->shpool > item.limit->zone->shpool;
-             j--)
-        {
-            items[j] = items[j - 1];
+        for (j = i; j && sorted[j - 1]->limit->zone->shpool > shpool; j--) {
+            sorted[j] = sorted[j - 1];
         }
 
-        items[j] = item;
+        sorted[j] = &items[i];
     }
 }
 
@@ -400,20 +397,19 @@ ngx_int_t
 ngx_http_gateway_limit_take(ngx_http_gateway_limit_item_t *items,
     ngx_uint_t n, ngx_uint_t peek)
 {
-    ngx_int_t                      rc;
-    ngx_uint_t                     i;
-    gw_window_t                   *window;
-    ngx_http_gateway_limit_sh_t   *sh;
-    ngx_http_gateway_limit_item_t *item;
+    ngx_int_t                       rc;
+    ngx_uint_t                      i;
+    gw_window_t                    *window;
+    ngx_http_gateway_limit_sh_t    *sh;
+    ngx_http_gateway_limit_item_t  *item;
+    ngx_http_gateway_limit_item_t  *sorted[NGX_HTTP_GATEWAY_LIMIT_MOST];
 
-    if (n > 1) {
-        ngx_http_gateway_limit_sort(items, n);
-    }
+    ngx_http_gateway_limit_sort(items, sorted, n);
 
     rc = NGX_OK;
 
     for (i = 0; i < n; i++) {
-        item = &items[i];
+        item = sorted[i];
         item->now = ngx_current_msec;
 
         ngx_http_gateway_limit_lock(item->limit->zone);
@@ -424,7 +420,7 @@ ngx_http_gateway_limit_take(ngx_http_gateway_limit_item_t *items,
     }
 
     while (i--) {
-        item = &items[i];
+        item = sorted[i];
         sh = item->limit->zone->sh;
         window = &item->node->window;
 
