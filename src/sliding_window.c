@@ -60,7 +60,8 @@ clear(gw_window_t *w, uint64_t tick)
 }
 
 
-/* The clock was set back: each slot keeps its age. */
+/* The clock was set back: each slot keeps its age, and a tick is added, as
+ * it is not known how much of the old and of the new one has gone by. */
 
 static void
 rebase(gw_window_t *w, uint64_t tick)
@@ -86,7 +87,7 @@ move_on(gw_window_t *w, uint64_t tick)
 
     if (tick <= w->tick) {
         if (w->tick - tick > GW_WINDOW_PARTS) {
-            rebase(w, tick);
+            rebase(w, tick + 1);
         }
 
         return;
@@ -218,19 +219,27 @@ gw_window_refund(const gw_window_rate_t *rate, gw_window_t *w,
 
     tick = tick_of(rate, taken);
 
-    if (tick > w->tick) {
-        tick = w->tick;
-    }
+    /* later than the window is, by a clock that was set back since: unknown */
 
-    if (w->tick - tick >= GW_WINDOW_SLOTS || cost > counted(rate, w)) {
+    if (tick > w->tick || w->tick - tick >= GW_WINDOW_SLOTS
+        || cost > counted(rate, w))
+    {
         return;
     }
 
-    /* whole units that are no longer begun go from the slot they are in */
-
     count = &w->counts[tick % GW_WINDOW_SLOTS];
-    w->credit += cost;
-    units = w->credit / rate->unit;
+
+    /*
+     * Parts of a unit become credit in the newest slot only. Whoever used the
+     * credit of an older one would no longer count when that slot leaves.
+     */
+
+    if (tick == w->tick) {
+        cost += w->credit;
+        w->credit = 0;
+    }
+
+    units = cost / rate->unit;
 
     if (units > *count) {
         units = *count;
@@ -238,10 +247,11 @@ gw_window_refund(const gw_window_rate_t *rate, gw_window_t *w,
 
     *count -= (uint8_t) units;
     w->units -= units;
-    w->credit -= units * rate->unit;
 
-    if (w->credit >= rate->unit) {
-        /* it was charged in a slot that has left */
-        w->credit = rate->unit - 1;
+    if (tick == w->tick) {
+        cost -= units * rate->unit;
+
+        /* what was charged to units of older slots cannot come back */
+        w->credit = cost < rate->unit ? cost : rate->unit - 1;
     }
 }

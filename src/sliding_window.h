@@ -36,9 +36,10 @@
  * Time is in milliseconds of a monotonic clock. It may stand a little behind
  * what was seen before (processes cache their clocks): then the newest slot
  * counts. A clock that is set back by more than a period takes the ring with
- * it, ages and all: never too many are admitted, and none waits longer than
- * the period. What stands in shared memory is plain data; locking is the
- * caller's.
+ * it, ages and all: never too many are admitted, and a request counts at most
+ * T/21 longer. One that is set back by less makes what has been counted stay
+ * for so much longer. What stands in shared memory is plain data; locking is
+ * the caller's.
  */
 
 #ifndef GW_SLIDING_WINDOW_H_INCLUDED
@@ -100,7 +101,8 @@ void gw_window_state(const gw_window_rate_t *rate, const gw_window_t *w,
 
 /*
  * Gives back what was taken at `taken`, as far as it still counts: for a
- * request that was refused elsewhere after all.
+ * request that was refused elsewhere after all. Where u > 1 and a newer slot
+ * has begun since, whole units only, so that the bounds hold.
  */
 void gw_window_refund(const gw_window_rate_t *rate, gw_window_t *w,
     uint64_t taken, uint32_t cost);
