@@ -376,8 +376,8 @@ ngx_http_gateway_health_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 #if (NGX_HTTP_SSL)
 
-/* The name that the certificate must have: without a request, variables have
- * no value, and the upstream's own name is what `proxy_ssl_name` defaults to. */
+/* The name that the certificate must have. Without a request variables have no
+ * value, and the upstream's name is what `proxy_ssl_name` defaults to. */
 
 static ngx_int_t
 ngx_http_gateway_health_ssl_name(ngx_conf_t *cf,

@@ -14,10 +14,6 @@
 #include "ngx_http_gateway_text.h"
 
 
-#pragma weak ngx_http_gateway_breaker_look
-#pragma weak ngx_http_gateway_breaker_by_peer
-#define ngx_http_gateway_breaker_look(us, s) (ngx_http_gateway_breaker_look ? ngx_http_gateway_breaker_look(us, s) : NULL)
-#define ngx_http_gateway_breaker_by_peer(us) (ngx_http_gateway_breaker_by_peer ? ngx_http_gateway_breaker_by_peer(us) : 0)
 
 typedef struct {
     ngx_str_t    server;
@@ -347,6 +343,59 @@ ngx_http_gateway_health_handler(ngx_http_request_t *r)
 }
 
 
+static ngx_int_t
+ngx_http_gateway_health_emit(ngx_http_gateway_health_srv_conf_t *conf,
+    ngx_http_gateway_health_server_t *s, ngx_http_gateway_emit_pt emit,
+    void *ctx, ngx_pool_t *pool)
+{
+    u_char                           *p;
+    ngx_uint_t                        up;
+    ngx_str_t                         labels;
+    ngx_http_gateway_health_entry_t   e;
+
+    labels.len = conf->label.len + sizeof(",server=\"\"") - 1
+                 + s->server.len;
+
+    p = ngx_pnalloc(pool, labels.len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    labels.data = p;
+    (void) ngx_sprintf(p, "%V,server=\"%V\"", &conf->label, &s->server);
+
+    up = !s->down
+         && (ngx_http_gateway_health_read(s->key, &e) != NGX_OK || !e.down);
+
+    emit(ctx, "gateway_peer_up", &labels,
+         "Whether a checked server gets requests.", NGX_HTTP_GATEWAY_GAUGE,
+         up);
+
+    return NGX_OK;
+}
+
+
+/* The same server may stand in an upstream twice, a series may not. */
+
+static ngx_uint_t
+ngx_http_gateway_health_repeated(ngx_http_gateway_health_server_t *s,
+    ngx_uint_t n)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < n; i++) {
+        if (s[i].server.len == s[n].server.len
+            && ngx_memcmp(s[i].server.data, s[n].server.data, s[n].server.len)
+               == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
 /* gateway_peer_up, as it is in shared memory. */
 
 void
@@ -356,9 +405,7 @@ ngx_http_gateway_health_collect(void *data, ngx_http_gateway_emit_pt emit,
     ngx_http_gateway_health_main_conf_t  *hmcf = data;
 
     ngx_uint_t                            i, n;
-    ngx_str_t                             labels;
     ngx_array_t                          *servers;
-    ngx_http_gateway_health_entry_t       e;
     ngx_http_gateway_health_server_t     *s;
     ngx_http_gateway_health_srv_conf_t  **conf;
 
@@ -374,23 +421,13 @@ ngx_http_gateway_health_collect(void *data, ngx_http_gateway_emit_pt emit,
         s = servers->elts;
 
         for (n = 0; n < servers->nelts; n++) {
-            labels.len = conf[i]->label.len + sizeof(",server=\"\"") - 1
-                         + s[n].server.len;
-            labels.data = ngx_pnalloc(pool, labels.len);
-
-            if (labels.data == NULL) {
+            if (!ngx_http_gateway_health_repeated(s, n)
+                && ngx_http_gateway_health_emit(conf[i], &s[n], emit, ctx,
+                                                pool)
+                   != NGX_OK)
+            {
                 return;
             }
-
-            (void) ngx_sprintf(labels.data, "%V,server=\"%V\"",
-                               &conf[i]->label, &s[n].server);
-
-            emit(ctx, "gateway_peer_up", &labels,
-                 "Whether a checked server gets requests.",
-                 NGX_HTTP_GATEWAY_GAUGE,
-                 !s[n].down
-                 && (ngx_http_gateway_health_read(s[n].key, &e) != NGX_OK
-                     || !e.down));
         }
     }
 }
