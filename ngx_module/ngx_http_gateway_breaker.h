@@ -26,6 +26,14 @@ ngx_uint_t ngx_http_gateway_breaker_by_peer(ngx_http_upstream_srv_conf_t *us);
 
 
 /*
+ * Whether another attempt of this request at its upstream would be refused
+ * now: it makes none then, and the client gets the last answer. 0 without a
+ * breaker, before the first attempt, and with scope=peer.
+ */
+ngx_uint_t ngx_http_gateway_breaker_refuses(ngx_http_request_t *r);
+
+
+/*
  * What serves `gateway_breaker_fallback stale`: set by the feature that keeps
  * responses, in its preconfiguration. Called when the request has left its
  * upstream: NGX_DECLINED, and the next of the list is tried, or the request

@@ -121,31 +121,35 @@ gw_breaker_admit(gw_breaker_t *b, const gw_breaker_conf_t *conf, uint64_t now,
 
 
 /* Makes the part that now is in the current one, and empties those that have
-   left the window. */
+   left the window. The sum is made anew each time: a writer that was killed
+   may have left it wrong. */
 static gw_breaker_count_t *
 gw_breaker_part(gw_breaker_t *b, const gw_breaker_conf_t *conf, uint64_t now)
 {
+    size_t i;
     uint64_t n, width;
-    gw_breaker_count_t *part;
 
     width = conf->window / GW_BREAKER_PARTS;
     n = now / (width ? width : 1);
 
-    if (n > b->part + GW_BREAKER_PARTS) {
+    if (n > b->part) {
+        if (n - b->part >= GW_BREAKER_PARTS) {
+            memset(b->parts, 0, sizeof(b->parts));
+            b->part = n;
+        }
+
+        while (b->part < n) {
+            b->part++;
+            memset(&b->parts[b->part % GW_BREAKER_PARTS], 0,
+                   sizeof(b->parts[0]));
+        }
+
         memset(&b->sum, 0, sizeof(b->sum));
-        memset(b->parts, 0, sizeof(b->parts));
-        b->part = n;
-    }
 
-    while (b->part < n) {
-        b->part++;
-        part = &b->parts[b->part % GW_BREAKER_PARTS];
-
-        b->sum.ok -= part->ok;
-        b->sum.failed -= part->failed;
-
-        part->ok = 0;
-        part->failed = 0;
+        for (i = 0; i < GW_BREAKER_PARTS; i++) {
+            b->sum.ok += b->parts[i].ok;
+            b->sum.failed += b->parts[i].failed;
+        }
     }
 
     return &b->parts[b->part % GW_BREAKER_PARTS];
