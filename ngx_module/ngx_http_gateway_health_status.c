@@ -14,7 +14,6 @@
 #include "ngx_http_gateway_text.h"
 
 
-
 typedef struct {
     ngx_str_t    server;
     ngx_uint_t   down;

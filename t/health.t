@@ -296,3 +296,44 @@ invalid parameter "/health" of "gateway_health_check", "uri=/path", "interval=ti
 --- config
     location = /health { gateway_health; }
 --- response_body_like: "name":"u","breaker":null,"peers":\[\{"server":"127.0.0.1:11"
+
+
+
+=== TEST 28: a breaker that is closed
+--- http_config
+    upstream u {
+        server 127.0.0.1:11;
+        gateway_breaker zone=b:1m;
+    }
+--- config
+    location = /health { gateway_health; }
+--- response_body_like: ^\{"status":"ok","upstreams":\[\{"name":"u","breaker":"closed","peers":\[\{"server":"127.0.0.1:11","state":"up","lastCheck":null,"responseTime":null\}\]\}\]\}
+
+
+
+=== TEST 29: a breaker for each server stands in each
+--- http_config
+    upstream u {
+        gateway_breaker zone=b:1m scope=peer;
+        server 127.0.0.1:11;
+        server 127.0.0.1:12;
+    }
+--- config
+    location = /health { gateway_health; }
+--- response_body_like: "name":"u","peers":\[\{"server":"127.0.0.1:11","state":"up","lastCheck":null,"responseTime":null,"breaker":"closed"\},\{"server":"127.0.0.1:12","state":"up","lastCheck":null,"responseTime":null,"breaker":"closed"\}\]
+
+
+
+=== TEST 30: an open breaker makes it unavailable
+--- http_config
+    upstream u {
+        server 127.0.0.1:1;
+        gateway_breaker zone=b:1m failures=1;
+    }
+--- config
+    location = /health { gateway_health; }
+    location = /u { proxy_pass http://u; error_page 502 = /health; }
+--- request
+GET /u
+--- error_code: 503
+--- response_body_like: ^\{"status":"unavailable","upstreams":\[\{"name":"u","breaker":"open","peers":\[\{"server":"127.0.0.1:1","state":"up"

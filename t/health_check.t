@@ -320,6 +320,36 @@ LOC
     %peer = ();
 }
 
+# --- with a breaker: each takes out what it knows of
+
+set_up(<<'END', 'location = /u { proxy_pass http://u; }');
+    upstream u {
+        gateway_breaker zone=b:1m scope=peer failures=1 open=1h;
+        server 127.0.0.1:%PORT:a%;
+        server 127.0.0.1:%PORT:b% max_fails=0;
+        gateway_health_check uri=/ interval=100ms fails=1 passes=1;
+    }
+END
+peer('b');
+$nginx->start;
+
+becomes('a', 'down', 'breaker: a is gone');
+becomes('b', 'up', 'breaker: b is up');
+is(peer_of('b')->{breaker}, 'closed', 'breaker: it is closed');
+is_deeply(bodies('/u', 10), { b => 10 }, 'breaker: b serves');
+is(peer_of('a')->{breaker}, 'closed', 'breaker: a was not asked');
+
+$peer{b}->mode('fail');
+becomes('b', 'down', 'breaker: b fails its checks');
+is(health()->{code}, 503, 'breaker: nobody is left');
+peer('a');
+becomes('a', 'up', 'breaker: a comes');
+is(health()->{code}, 200, 'breaker: one is enough');
+ok(GatewayProcess::wait_for(5, sub { (bodies('/u', 5)->{a} || 0) == 5 }),
+    'breaker: a serves');
+$nginx->stop;
+%peer = ();
+
 # --- TLS
 
 set_up(<<'END', <<'LOC', tls => 1);
