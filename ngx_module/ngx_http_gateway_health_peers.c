@@ -302,10 +302,13 @@ ngx_http_gateway_health_apply(void)
 static void
 ngx_http_gateway_health_remove_all(ngx_http_gateway_health_srv_conf_t *conf)
 {
-    ngx_queue_t  *q;
+    ngx_queue_t  *q, *next;
 
-    while (!ngx_queue_empty(&conf->peers)) {
-        q = ngx_queue_head(&conf->peers);
+    for (q = ngx_queue_head(&conf->peers);
+         q != ngx_queue_sentinel(&conf->peers);
+         q = next)
+    {
+        next = ngx_queue_next(q);
 
         ngx_http_gateway_health_remove(
                     ngx_queue_data(q, ngx_http_gateway_health_peer_t, queue));
