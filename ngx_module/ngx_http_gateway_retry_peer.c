@@ -51,6 +51,9 @@ typedef struct {
 } ngx_http_gateway_retry_ctx_t;
 
 
+static ngx_http_gateway_retry_ctx_t *ngx_http_gateway_retry_create_ctx(
+    ngx_http_request_t *r);
+static void ngx_http_gateway_retry_cleanup(void *data);
 static void ngx_http_gateway_retry_wrap(ngx_http_gateway_retry_ctx_t *ctx);
 static ngx_int_t ngx_http_gateway_retry_get(ngx_peer_connection_t *pc,
     void *data);
@@ -136,7 +139,7 @@ ngx_http_gateway_retry_init_peer(ngx_http_request_t *r,
         return wrapped->init(r, us);
     }
 
-    ctx = ngx_pcalloc(r->pool, sizeof(*ctx));
+    ctx = ngx_http_gateway_retry_create_ctx(r);
     conf = ngx_palloc(r->pool, sizeof(*conf));
 
     if (ctx == NULL || conf == NULL) {
@@ -145,7 +148,6 @@ ngx_http_gateway_retry_init_peer(ngx_http_request_t *r,
 
     u = r->upstream;
 
-    ctx->request = r;
     ctx->retry = retry;
     ctx->wrapped = wrapped;
     ctx->first_header = u->process_header;
@@ -168,6 +170,36 @@ ngx_http_gateway_retry_init_peer(ngx_http_request_t *r,
     gw_retry_budget_request(retry->budget, ngx_current_msec);
 
     return NGX_OK;
+}
+
+
+/* In the pool's list of cleanups, where it outlives internal redirects. */
+
+static ngx_http_gateway_retry_ctx_t *
+ngx_http_gateway_retry_create_ctx(ngx_http_request_t *r)
+{
+    ngx_pool_cleanup_t            *cln;
+    ngx_http_gateway_retry_ctx_t  *ctx;
+
+    cln = ngx_pool_cleanup_add(r->pool, sizeof(*ctx));
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    cln->handler = ngx_http_gateway_retry_cleanup;
+
+    ctx = cln->data;
+    ngx_memzero(ctx, sizeof(*ctx));
+    ctx->request = r;
+
+    return ctx;
+}
+
+
+static void
+ngx_http_gateway_retry_cleanup(void *data)
+{
+    /* is there to be found */
 }
 
 
@@ -645,9 +677,18 @@ ngx_http_gateway_retry_decide(ngx_http_gateway_retry_ctx_t *ctx,
 ngx_uint_t
 ngx_http_gateway_retry_attempts(ngx_http_request_t *r)
 {
+    ngx_pool_cleanup_t            *cln;
     ngx_http_gateway_retry_ctx_t  *ctx;
 
-    ctx = ngx_http_get_module_ctx(r, ngx_http_gateway_retry_module);
+    for (cln = r->pool->cleanup; cln; cln = cln->next) {
+        ctx = cln->data;
 
-    return ctx ? ctx->attempts : 0;
+        if (cln->handler == ngx_http_gateway_retry_cleanup
+            && ctx->request == r)
+        {
+            return ctx->attempts;
+        }
+    }
+
+    return 0;
 }
