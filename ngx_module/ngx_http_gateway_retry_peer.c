@@ -15,6 +15,7 @@
  *   get             waits on hold, then asks the balancer
  */
 
+#include "ngx_http_gateway_breaker.h"
 #include "ngx_http_gateway_retry_int.h"
 #include "ngx_http_gateway_upstream_hold.h"
 
@@ -29,9 +30,9 @@ typedef struct {
     ngx_int_t                       (*process_header)(ngx_http_request_t *r);
     ngx_int_t                       (*reinit_request)(ngx_http_request_t *r);
 
-    /* as they were when nobody had wrapped them */
-    ngx_int_t                       (*first_header)(ngx_http_request_t *r);
-    ngx_int_t                       (*first_reinit)(ngx_http_request_t *r);
+    /* before any hook, and with those inside of this */
+    ngx_int_t                       (*bare_header)(ngx_http_request_t *r);
+    ngx_int_t                       (*hooked_header)(ngx_http_request_t *r);
 
     /* the server of the last attempt: a copy, it may be gone */
     ngx_sockaddr_t                    sockaddr;
@@ -44,7 +45,6 @@ typedef struct {
     ngx_msec_t                        delay;
 
     unsigned                          active:1;  /* an attempt is under way */
-    unsigned                          direct:1;  /* without the balancer */
     unsigned                          answered:1;
     unsigned                          invalid:1; /* its header */
     unsigned                          again:1;   /* there will be another */
@@ -62,6 +62,10 @@ static ngx_int_t ngx_http_gateway_retry_get_inner(
     ngx_http_gateway_retry_ctx_t *ctx, ngx_peer_connection_t *pc);
 static ngx_int_t ngx_http_gateway_retry_get_again(
     ngx_http_gateway_retry_ctx_t *ctx, ngx_peer_connection_t *pc);
+static ngx_int_t ngx_http_gateway_retry_renew(
+    ngx_http_gateway_retry_ctx_t *ctx, ngx_peer_connection_t *pc);
+static ngx_uint_t ngx_http_gateway_retry_forgive(
+    ngx_http_gateway_retry_ctx_t *ctx);
 static void ngx_http_gateway_retry_free(ngx_peer_connection_t *pc, void *data,
     ngx_uint_t state);
 static void ngx_http_gateway_retry_notify(ngx_peer_connection_t *pc,
@@ -150,12 +154,13 @@ ngx_http_gateway_retry_init_peer(ngx_http_request_t *r,
 
     ctx->retry = retry;
     ctx->wrapped = wrapped;
-    ctx->first_header = u->process_header;
-    ctx->first_reinit = u->reinit_request;
+    ctx->bare_header = u->process_header;
 
     if (wrapped->init(r, us) != NGX_OK) {
         return NGX_ERROR;
     }
+
+    ctx->hooked_header = u->process_header;
 
     *conf = *u->conf;
     conf->next_upstream = retry->on;
@@ -279,19 +284,17 @@ ngx_http_gateway_retry_get(ngx_peer_connection_t *pc, void *data)
     ctx->invalid = 0;
     ctx->asked = 0;
 
-    if (!ctx->direct) {
-        ctx->socklen = 0;
+    ctx->socklen = 0;
 
-        if (pc->socklen <= (socklen_t) sizeof(ctx->sockaddr)) {
-            ngx_memcpy(&ctx->sockaddr, pc->sockaddr, pc->socklen);
-            ctx->socklen = pc->socklen;
-        }
+    if (pc->socklen <= (socklen_t) sizeof(ctx->sockaddr)) {
+        ngx_memcpy(&ctx->sockaddr, pc->sockaddr, pc->socklen);
+        ctx->socklen = pc->socklen;
+    }
 
-        if (pc->name) {
-            ctx->name.len = ngx_min(pc->name->len, NGX_SOCKADDR_STRLEN);
-            ctx->name.data = ctx->text;
-            ngx_memcpy(ctx->text, pc->name->data, ctx->name.len);
-        }
+    if (pc->name) {
+        ctx->name.len = ngx_min(pc->name->len, NGX_SOCKADDR_STRLEN);
+        ctx->name.data = ctx->text;
+        ngx_memcpy(ctx->text, pc->name->data, ctx->name.len);
     }
 
     return rc;
@@ -319,7 +322,6 @@ ngx_http_gateway_retry_get_inner(ngx_http_gateway_retry_ctx_t *ctx,
 
     ctx->inner.tries = pc->tries;
     pc->tries = tries;
-    ctx->direct = 0;
 
     return rc;
 }
@@ -327,25 +329,50 @@ ngx_http_gateway_retry_get_inner(ngx_http_gateway_retry_ctx_t *ctx,
 
 /*
  * The balancer has given each of its servers to this request once: it is
- * asked as if for a new one. Where it has none even then (max_fails has taken
- * them all out, of which this request's own failures are a part) the last
- * server is asked again.
+ * asked as if for a new one. Where it has none even then, max_fails has taken
+ * them out, of which this request's own failures are a part.
  */
 
 static ngx_int_t
 ngx_http_gateway_retry_get_again(ngx_http_gateway_retry_ctx_t *ctx,
     ngx_peer_connection_t *pc)
 {
+    ngx_int_t  rc;
+
+    rc = ngx_http_gateway_retry_renew(ctx, pc);
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_gateway_retry_get_inner(ctx, pc);
+    }
+
+    if (rc != NGX_BUSY || !ngx_http_gateway_retry_forgive(ctx)) {
+        return rc;
+    }
+
+    rc = ngx_http_gateway_retry_renew(ctx, pc);
+
+    return rc == NGX_OK ? ngx_http_gateway_retry_get_inner(ctx, pc) : rc;
+}
+
+
+/*
+ * Calls peer.init again. What hooks put around the protocol's own functions
+ * stays; they do that once for a request.
+ */
+
+static ngx_int_t
+ngx_http_gateway_retry_renew(ngx_http_gateway_retry_ctx_t *ctx,
+    ngx_peer_connection_t *pc)
+{
     ngx_int_t             rc;
-    ngx_str_t            *name;
     ngx_uint_t            tries;
     ngx_http_upstream_t  *u;
 
     u = ctx->request->upstream;
     tries = pc->tries;
 
-    u->process_header = ctx->first_header;
-    u->reinit_request = ctx->first_reinit;
+    u->process_header = ctx->process_header;
+    u->reinit_request = ctx->reinit_request;
 
     pc->data = NULL;
     pc->notify = NULL;
@@ -363,35 +390,48 @@ ngx_http_gateway_retry_get_again(ngx_http_gateway_retry_ctx_t *ctx,
     ngx_http_gateway_retry_wrap(ctx);
     pc->tries = tries;
 
-    rc = ngx_http_gateway_retry_get_inner(ctx, pc);
-
-    if (rc != NGX_BUSY || ctx->socklen == 0) {
-        return rc;
-    }
-
-    name = ngx_palloc(ctx->request->pool, sizeof(*name));
-    if (name == NULL) {
-        return NGX_ERROR;
-    }
-
-    /* of its own: the log may show it after the next attempt */
-
-    name->len = ctx->name.len;
-    name->data = ngx_pstrdup(ctx->request->pool, &ctx->name);
-
-    if (name->data == NULL) {
-        return NGX_ERROR;
-    }
-
-    pc->sockaddr = &ctx->sockaddr.sockaddr;
-    pc->socklen = ctx->socklen;
-    pc->name = name;
-    pc->connection = NULL;
-    pc->cached = 0;
-
-    ctx->direct = 1;
-
     return NGX_OK;
+}
+
+
+/*
+ * Lets the balancer believe that fail_timeout has passed for the last server:
+ * it takes that for one request, and for this alone, as it does to find out
+ * whether a server is well again. What is down stays so. Every method of
+ * balancing that nginx has is built on these peers.
+ */
+
+static ngx_uint_t
+ngx_http_gateway_retry_forgive(ngx_http_gateway_retry_ctx_t *ctx)
+{
+    ngx_uint_t                     found;
+    ngx_http_upstream_rr_peer_t   *peer;
+    ngx_http_upstream_rr_peers_t  *peers;
+
+    found = 0;
+
+    for (peers = ctx->wrapped->upstream->peer.data; peers && ctx->socklen;
+         peers = peers->next)
+    {
+        ngx_http_upstream_rr_peers_wlock(peers);
+
+        for (peer = peers->peer; peer; peer = peer->next) {
+
+            if (!peer->down
+                && peer->max_fails && peer->fails >= peer->max_fails
+                && ngx_cmp_sockaddr(peer->sockaddr, peer->socklen,
+                                    &ctx->sockaddr.sockaddr, ctx->socklen, 1)
+                   == NGX_OK)
+            {
+                peer->checked = 0;
+                found = 1;
+            }
+        }
+
+        ngx_http_upstream_rr_peers_unlock(peers);
+    }
+
+    return found;
 }
 
 
@@ -406,11 +446,9 @@ ngx_http_gateway_retry_free(ngx_peer_connection_t *pc, void *data,
     /* before anything inside touches the connection */
     cause = ngx_http_gateway_retry_failure(ctx, pc);
 
-    if (!ctx->direct) {
-        pc->tries = ctx->inner.tries;
-        ctx->inner.free(pc, ctx->inner.data, state);
-        ctx->inner.tries = pc->tries;
-    }
+    pc->tries = ctx->inner.tries;
+    ctx->inner.free(pc, ctx->inner.data, state);
+    ctx->inner.tries = pc->tries;
 
     ctx->active = 0;
 
@@ -431,9 +469,7 @@ ngx_http_gateway_retry_notify(ngx_peer_connection_t *pc, void *data,
 {
     ngx_http_gateway_retry_ctx_t *ctx = data;
 
-    if (!ctx->direct) {
-        ctx->inner.notify(pc, ctx->inner.data, type);
-    }
+    ctx->inner.notify(pc, ctx->inner.data, type);
 }
 
 
@@ -444,8 +480,7 @@ ngx_http_gateway_retry_set_session(ngx_peer_connection_t *pc, void *data)
 {
     ngx_http_gateway_retry_ctx_t *ctx = data;
 
-    return ctx->direct ? NGX_OK
-                       : ctx->inner.set_session(pc, ctx->inner.data);
+    return ctx->inner.set_session(pc, ctx->inner.data);
 }
 
 
@@ -454,9 +489,7 @@ ngx_http_gateway_retry_save_session(ngx_peer_connection_t *pc, void *data)
 {
     ngx_http_gateway_retry_ctx_t *ctx = data;
 
-    if (!ctx->direct) {
-        ctx->inner.save_session(pc, ctx->inner.data);
-    }
+    ctx->inner.save_session(pc, ctx->inner.data);
 }
 
 #endif
@@ -539,7 +572,10 @@ ngx_http_gateway_retry_reinit_request(ngx_http_request_t *r)
 
     rc = u->reinit_request(r);
 
-    ctx->process_header = u->process_header;
+    /* back at the start, where the hooks inside are in the chain again */
+
+    ctx->process_header = u->process_header == ctx->bare_header
+                          ? ctx->hooked_header : u->process_header;
     ctx->reinit_request = u->reinit_request;
     u->process_header = ngx_http_gateway_retry_process_header;
     u->reinit_request = ngx_http_gateway_retry_reinit_request;
@@ -647,6 +683,10 @@ ngx_http_gateway_retry_decide(ngx_http_gateway_retry_ctx_t *ctx,
             || ((r->method & (NGX_HTTP_POST|NGX_HTTP_LOCK|NGX_HTTP_PATCH))
                 && !(retry->on & NGX_HTTP_UPSTREAM_FT_NON_IDEMPOTENT))))
     {
+        return 0;
+    }
+
+    if (ngx_http_gateway_breaker_refuses(r)) {
         return 0;
     }
 
