@@ -65,7 +65,7 @@ sub requests {
 
     my @all = map {
         my ($at, $do, $uri, $under_way) = split ' ';
-        { at => $at, do => $do, uri => $uri, under_way => $under_way };
+        +{ at => $at, do => $do, uri => $uri, under_way => $under_way };
     } split /\n/, GatewayProcess::slurp("$self->{dir}/log");
 
     return @all[($mark || 0) .. $#all];
@@ -74,7 +74,7 @@ sub requests {
 
 sub mark {
     my ($self) = @_;
-    return scalar $self->requests;
+    return scalar(my @all = $self->requests);
 }
 
 
