@@ -30,10 +30,6 @@ typedef struct {
     ngx_int_t                       (*process_header)(ngx_http_request_t *r);
     ngx_int_t                       (*reinit_request)(ngx_http_request_t *r);
 
-    /* before any hook, and with those inside of this */
-    ngx_int_t                       (*bare_header)(ngx_http_request_t *r);
-    ngx_int_t                       (*hooked_header)(ngx_http_request_t *r);
-
     /* the server of the last attempt: a copy, it may be gone */
     ngx_sockaddr_t                    sockaddr;
     socklen_t                         socklen;
@@ -64,7 +60,9 @@ static ngx_int_t ngx_http_gateway_retry_get_again(
     ngx_http_gateway_retry_ctx_t *ctx, ngx_peer_connection_t *pc);
 static ngx_int_t ngx_http_gateway_retry_renew(
     ngx_http_gateway_retry_ctx_t *ctx, ngx_peer_connection_t *pc);
-static ngx_uint_t ngx_http_gateway_retry_forgive(
+static ngx_uint_t ngx_http_gateway_retry_usable(
+    ngx_http_upstream_rr_peers_t *peers);
+static void ngx_http_gateway_retry_forgive(
     ngx_http_gateway_retry_ctx_t *ctx);
 static void ngx_http_gateway_retry_free(ngx_peer_connection_t *pc, void *data,
     ngx_uint_t state);
@@ -154,13 +152,9 @@ ngx_http_gateway_retry_init_peer(ngx_http_request_t *r,
 
     ctx->retry = retry;
     ctx->wrapped = wrapped;
-    ctx->bare_header = u->process_header;
-
     if (wrapped->init(r, us) != NGX_OK) {
         return NGX_ERROR;
     }
-
-    ctx->hooked_header = u->process_header;
 
     *conf = *u->conf;
     conf->next_upstream = retry->on;
@@ -264,11 +258,8 @@ ngx_http_gateway_retry_get(ngx_peer_connection_t *pc, void *data)
         }
     }
 
-    rc = ngx_http_gateway_retry_get_inner(ctx, pc);
-
-    if (rc == NGX_BUSY && ctx->attempts) {
-        rc = ngx_http_gateway_retry_get_again(ctx, pc);
-    }
+    rc = ctx->attempts ? ngx_http_gateway_retry_get_again(ctx, pc)
+                       : ngx_http_gateway_retry_get_inner(ctx, pc);
 
     /* without an address it is a hold of a hook inside: no attempt yet */
 
@@ -328,8 +319,8 @@ ngx_http_gateway_retry_get_inner(ngx_http_gateway_retry_ctx_t *ctx,
 
 
 /*
- * The balancer has given each of its servers to this request once: it is
- * asked as if for a new one. Where it has none even then, max_fails has taken
+ * Once the balancer has given each of its servers to this request, it is
+ * asked as if for a new one. It may have none even then: max_fails has taken
  * them out, of which this request's own failures are a part.
  */
 
@@ -337,21 +328,26 @@ static ngx_int_t
 ngx_http_gateway_retry_get_again(ngx_http_gateway_retry_ctx_t *ctx,
     ngx_peer_connection_t *pc)
 {
-    ngx_int_t  rc;
+    ngx_int_t                      rc;
+    ngx_http_upstream_rr_peers_t  *peers;
 
-    rc = ngx_http_gateway_retry_renew(ctx, pc);
+    peers = ctx->wrapped->upstream->peer.data;
 
-    if (rc == NGX_OK) {
+    if (ctx->inner.tries && ngx_http_gateway_retry_usable(peers)) {
         rc = ngx_http_gateway_retry_get_inner(ctx, pc);
+
+        if (rc != NGX_BUSY) {
+            return rc;
+        }
     }
 
-    if (rc != NGX_BUSY || !ngx_http_gateway_retry_forgive(ctx)) {
-        return rc;
+    if (ngx_http_gateway_retry_renew(ctx, pc) != NGX_OK) {
+        return NGX_ERROR;
     }
 
-    rc = ngx_http_gateway_retry_renew(ctx, pc);
+    ngx_http_gateway_retry_forgive(ctx);
 
-    return rc == NGX_OK ? ngx_http_gateway_retry_get_inner(ctx, pc) : rc;
+    return ngx_http_gateway_retry_get_inner(ctx, pc);
 }
 
 
@@ -394,44 +390,83 @@ ngx_http_gateway_retry_renew(ngx_http_gateway_retry_ctx_t *ctx,
 }
 
 
-/*
- * Lets the balancer believe that fail_timeout has passed for the last server:
- * it takes that for one request, and for this alone, as it does to find out
- * whether a server is well again. What is down stays so. Every method of
- * balancing that nginx has is built on these peers.
- */
+/* Whether max_fails leaves a server that is not down. */
 
 static ngx_uint_t
-ngx_http_gateway_retry_forgive(ngx_http_gateway_retry_ctx_t *ctx)
+ngx_http_gateway_retry_usable(ngx_http_upstream_rr_peers_t *peers)
 {
-    ngx_uint_t                     found;
-    ngx_http_upstream_rr_peer_t   *peer;
-    ngx_http_upstream_rr_peers_t  *peers;
+    ngx_uint_t                    usable;
+    ngx_http_upstream_rr_peer_t  *peer;
 
-    found = 0;
+    usable = 0;
 
-    for (peers = ctx->wrapped->upstream->peer.data; peers && ctx->socklen;
-         peers = peers->next)
-    {
-        ngx_http_upstream_rr_peers_wlock(peers);
+    for ( /* void */ ; peers && !usable; peers = peers->next) {
 
-        for (peer = peers->peer; peer; peer = peer->next) {
+        ngx_http_upstream_rr_peers_rlock(peers);
 
-            if (!peer->down
-                && peer->max_fails && peer->fails >= peer->max_fails
-                && ngx_cmp_sockaddr(peer->sockaddr, peer->socklen,
-                                    &ctx->sockaddr.sockaddr, ctx->socklen, 1)
-                   == NGX_OK)
-            {
-                peer->checked = 0;
-                found = 1;
-            }
+        for (peer = peers->peer; peer && !usable; peer = peer->next) {
+            usable = !peer->down
+                     && (peer->max_fails == 0
+                         || peer->fails < peer->max_fails
+                         || ngx_time() - peer->checked > peer->fail_timeout);
         }
 
         ngx_http_upstream_rr_peers_unlock(peers);
     }
 
-    return found;
+    return usable;
+}
+
+
+/*
+ * Where max_fails leaves none: lets the balancer believe that fail_timeout has
+ * passed for one, which it then takes for one request, as it does to find out
+ * whether a server is well again. It is the last one, or where that is down
+ * the one that failed longest ago. All of nginx's methods of balancing are
+ * built on these peers.
+ */
+
+static void
+ngx_http_gateway_retry_forgive(ngx_http_gateway_retry_ctx_t *ctx)
+{
+    ngx_http_upstream_rr_peer_t   *peer, *best;
+    ngx_http_upstream_rr_peers_t  *peers;
+
+    peers = ctx->wrapped->upstream->peer.data;
+
+    if (ngx_http_gateway_retry_usable(peers)) {
+        return;
+    }
+
+    for (best = NULL; peers && best == NULL; peers = peers->next) {
+
+        ngx_http_upstream_rr_peers_wlock(peers);
+
+        for (peer = peers->peer; peer; peer = peer->next) {
+
+            if (peer->down) {
+                continue;
+            }
+
+            if (ngx_cmp_sockaddr(peer->sockaddr, peer->socklen,
+                                 &ctx->sockaddr.sockaddr, ctx->socklen, 1)
+                == NGX_OK)
+            {
+                best = peer;
+                break;
+            }
+
+            if (best == NULL || peer->checked < best->checked) {
+                best = peer;
+            }
+        }
+
+        if (best) {
+            best->checked = 0;
+        }
+
+        ngx_http_upstream_rr_peers_unlock(peers);
+    }
 }
 
 
@@ -572,10 +607,7 @@ ngx_http_gateway_retry_reinit_request(ngx_http_request_t *r)
 
     rc = u->reinit_request(r);
 
-    /* back at the start, where the hooks inside are in the chain again */
-
-    ctx->process_header = u->process_header == ctx->bare_header
-                          ? ctx->hooked_header : u->process_header;
+    ctx->process_header = u->process_header;
     ctx->reinit_request = u->reinit_request;
     u->process_header = ngx_http_gateway_retry_process_header;
     u->reinit_request = ngx_http_gateway_retry_reinit_request;

@@ -17,6 +17,7 @@ package GatewayUpstream;
 #   reset         reads the request and resets the connection
 #   end           reads it and closes the connection
 #   hang          reads it and says nothing more
+#   parts         is 503, with a pause after the status line
 #   garbage       answers with a header that is none
 # The body of an answer names the port and the number of the request.
 
@@ -29,7 +30,7 @@ use IO::Select;
 use IO::Socket::INET;
 use JSON::PP ();
 use Socket qw(SOL_SOCKET SO_LINGER);
-use Time::HiRes qw(time);
+use Time::HiRes qw(sleep time);
 
 use GatewayProcess;
 
@@ -209,6 +210,9 @@ sub _answer {
         return 'closed';
     }
 
+    my $parts = $what eq 'parts';
+    $what = 503 if $parts;
+
     my $body = "port $request->{port} request $n\n";
     my $retry = '';
 
@@ -228,7 +232,15 @@ sub _answer {
         return 'closed';
     }
 
-    syswrite $socket, "HTTP/1.1 $what Status\r\n$body";
+    my $line = "HTTP/1.1 $what Status\r\n";
+
+    if ($parts) {
+        syswrite $socket, $line;
+        sleep 0.05;
+        $line = '';
+    }
+
+    syswrite $socket, "$line$body";
 
     return $request->{kind} eq 'uwsgi' ? 'closed' : ();
 }
