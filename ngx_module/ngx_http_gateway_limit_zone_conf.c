@@ -356,6 +356,10 @@ ngx_http_gateway_limit_zone_directive(ngx_conf_t *cf, ngx_command_t *cmd,
 
     value = cf->args->elts;
 
+    if (ngx_http_gateway_limit_zone_key(cf, zone, &value[1]) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
+    }
+
     for (i = 2; i < cf->args->nelts; i++) {
 
         if (ngx_strncmp(value[i].data, "zone=", 5) == 0) {
@@ -381,8 +385,7 @@ ngx_http_gateway_limit_zone_directive(ngx_conf_t *cf, ngx_command_t *cmd,
         return NGX_CONF_ERROR;
     }
 
-    if (ngx_http_gateway_limit_zone_key(cf, zone, &value[1]) != NGX_CONF_OK
-        || ngx_http_gateway_limit_texts(cf, zone) != NGX_OK
+    if (ngx_http_gateway_limit_texts(cf, zone) != NGX_OK
         || ngx_http_gateway_limit_metrics(cf, zone) != NGX_OK)
     {
         return NGX_CONF_ERROR;

@@ -34,8 +34,8 @@ static uint64_t now;
 
 
 static const uint32_t limits[] = {
-    1, 2, 3, 49, 50, 99, 100, 253, 254, 255, 256, 508, 509, 1000, 9999,
-    1000000, GW_WINDOW_LIMIT_MAX
+    1, 2, 3, 49, 50, 99, 100, 253, 254, 255, 256, 508, 509, 1000, 1018,
+    9999, 1000000, GW_WINDOW_LIMIT_MAX
 };
 
 static const uint64_t periods[] = {
