@@ -112,8 +112,16 @@ typedef struct {
 } ngx_http_gateway_breaker_loc_conf_t;
 
 
+/* A named location that has to be there when all has been read. */
+
+typedef struct {
+    ngx_str_t                      name;
+    ngx_http_core_srv_conf_t      *cscf;
+} ngx_http_gateway_fallback_name_t;
+
 typedef struct {
     ngx_array_t                    zones;     /* of pointers */
+    ngx_array_t                    names;
 } ngx_http_gateway_breaker_main_conf_t;
 
 

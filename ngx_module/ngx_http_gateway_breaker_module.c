@@ -17,6 +17,9 @@ static char *ngx_http_gateway_breaker(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_gateway_breaker_on(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static ngx_int_t ngx_http_gateway_breaker_named(ngx_conf_t *cf,
+    ngx_str_t *name);
+static ngx_int_t ngx_http_gateway_breaker_names_known(ngx_conf_t *cf);
 static char *ngx_http_gateway_breaker_fallback(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 static ngx_int_t ngx_http_gateway_breaker_state_variable(
@@ -153,7 +156,9 @@ ngx_http_gateway_breaker_create_main_conf(ngx_conf_t *cf)
     bmcf = ngx_pcalloc(cf->pool, sizeof(*bmcf));
 
     if (bmcf == NULL
-        || ngx_array_init(&bmcf->zones, cf->pool, 2, sizeof(void *))
+        || ngx_array_init(&bmcf->zones, cf->pool, 2, sizeof(void *)) != NGX_OK
+        || ngx_array_init(&bmcf->names, cf->pool, 2,
+                          sizeof(ngx_http_gateway_fallback_name_t))
            != NGX_OK)
     {
         return NULL;
@@ -277,6 +282,10 @@ ngx_http_gateway_breaker_postconf(ngx_conf_t *cf)
 
         bcf->init = us[i]->peer.init;
         us[i]->peer.init = ngx_http_gateway_breaker_init_peer;
+    }
+
+    if (ngx_http_gateway_breaker_names_known(cf) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     return ngx_http_gateway_breaker_zones_ready(cf);
@@ -564,6 +573,72 @@ ngx_http_gateway_breaker_on(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
+/* In the http block it is for servers that may not all have the location. */
+
+static ngx_int_t
+ngx_http_gateway_breaker_named(ngx_conf_t *cf, ngx_str_t *name)
+{
+    ngx_http_gateway_fallback_name_t      *n;
+    ngx_http_gateway_breaker_main_conf_t  *bmcf;
+
+    if (cf->cmd_type == NGX_HTTP_MAIN_CONF) {
+        return NGX_OK;
+    }
+
+    bmcf = ngx_http_conf_get_module_main_conf(cf,
+                                              ngx_http_gateway_breaker_module);
+
+    n = ngx_array_push(&bmcf->names);
+    if (n == NULL) {
+        return NGX_ERROR;
+    }
+
+    n->name = *name;
+    n->cscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_gateway_breaker_names_known(ngx_conf_t *cf)
+{
+    ngx_uint_t                              i;
+    ngx_http_core_loc_conf_t              **clcf;
+    ngx_http_gateway_fallback_name_t       *n;
+    ngx_http_gateway_breaker_main_conf_t   *bmcf;
+
+    bmcf = ngx_http_conf_get_module_main_conf(cf,
+                                              ngx_http_gateway_breaker_module);
+    n = bmcf->names.elts;
+
+    for (i = 0; i < bmcf->names.nelts; i++) {
+
+        clcf = n[i].cscf->named_locations;
+
+        while (clcf && *clcf
+               && ((*clcf)->name.len != n[i].name.len
+                   || ngx_strncmp((*clcf)->name.data, n[i].name.data,
+                                  n[i].name.len)
+                      != 0))
+        {
+            clcf++;
+        }
+
+        if (clcf == NULL || *clcf == NULL) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "\"gateway_breaker_fallback %V\": there is no "
+                          "\"location %V\" in this server \"%V\" in %s:%ui",
+                          &n[i].name, &n[i].name, &n[i].cscf->server_name,
+                          n[i].cscf->file_name, n[i].cscf->line);
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
 static char *
 ngx_http_gateway_breaker_fallback(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf)
@@ -607,6 +682,11 @@ ngx_http_gateway_breaker_fallback(ngx_conf_t *cf, ngx_command_t *cmd,
 
         if (value[i].len > 1 && value[i].data[0] == '@') {
             f->type = NGX_HTTP_GATEWAY_FALLBACK_LOCATION;
+
+            if (ngx_http_gateway_breaker_named(cf, &value[i]) != NGX_OK) {
+                return NGX_CONF_ERROR;
+            }
+
             continue;
         }
 

@@ -443,3 +443,12 @@ zone "b" of gateway_breaker is too small: it has room for
 ["GET /up/", "GET /up/"]
 --- error_code eval
 [502, 503]
+
+
+
+=== TEST 37: a named location that is not there
+--- config
+    location /x { gateway_breaker_fallback stale @later; }
+--- must_die
+--- error_log
+"gateway_breaker_fallback @later": there is no "location @later" in this server

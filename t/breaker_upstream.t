@@ -80,6 +80,7 @@ upstream peers_zone {
     zone peers 64k; least_conn; $servers gateway_breaker zone=b $peers;
 }
 upstream all { $servers gateway_breaker zone=b $peers max_ejected=100%; }
+upstream tls { server 127.0.0.1:%TLS_PORT%; gateway_breaker zone=b $few; }
 upstream gone { server 127.0.0.1:%PORT:gone%; gateway_breaker zone=b $few; }
 $positions
 END
@@ -108,6 +109,8 @@ location /unbuffered { proxy_request_buffering off; proxy_pass http://$arg_to; }
 location = /auth { internal; proxy_pass http://few/auth; }
 location = /guarded { auth_request /auth; }
 location = /ssi { ssi on; ssi_types *; }
+location /tls { proxy_pass https://tls/inside; }
+location /inside { return 200 "inside $ssl_session_reused"; }
 location /uwsgi { uwsgi_pass gone; }
 location /fastcgi { fastcgi_pass gone; }
 location /pub { gateway_publisher z; }
@@ -115,7 +118,7 @@ location /status { gateway_status; }
 END
 
 my $nginx = GatewayNginx->new(
-    http => $http, config => $config,
+    http => $http, config => $config, tls => 1,
     files => { 'html/guarded' => 'in',
         'html/ssi' =>
             'a<!--# include virtual="/named?to=few" -->z' },
@@ -305,6 +308,23 @@ for my $case (
     is(status("/?to=few&do=$do"), 503, "$do: refused");
     is($one->mark, $mark, "$do: nothing has reached it");
 }
+
+# A kept connection that ends without an answer may have been closed before:
+# nginx tries another, and only that one tells something.
+{
+    ok(heal('few'), 'kept: closed');
+    get('/?to=few') for 1 .. 10;
+
+    # in whichever worker: in one of them at least it was kept
+    my $mark = $one->mark;
+    is(status('/next?to=few&do=drop'), 502, "kept: $_") for 1, 2;
+    is(state_of('few'), 'closed', 'kept: one outcome each');
+    get('/next?to=few&do=drop');
+    cmp_ok($one->mark - $mark, '>=', 4, 'kept: it was tried again');
+    is(state_of('few'), 'open', 'kept: three failures');
+}
+
+like(get('/tls'), qr/^200 inside/, 'over TLS') for 1 .. 2;
 
 for my $do (qw(cut cutreset)) {
     ok(heal('few'), "$do: closed");
