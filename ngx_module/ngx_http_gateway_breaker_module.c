@@ -665,11 +665,10 @@ ngx_http_gateway_breaker_fallback(ngx_conf_t *cf, ngx_command_t *cmd,
         f = ngx_array_push(blcf->fallback);
 
         if (i > 1 && f[-1].type != NGX_HTTP_GATEWAY_FALLBACK_STALE) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+            ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
                                "\"%V\" of \"gateway_breaker_fallback\" is "
                                "never reached, a location or a code comes "
                                "last", &value[i]);
-            return NGX_CONF_ERROR;
         }
 
         f->name = value[i];

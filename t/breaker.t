@@ -412,12 +412,20 @@ invalid value "200" of "gateway_breaker_fallback", "stale", a named location suc
 
 
 
-=== TEST 34: a fallback that is never reached
+=== TEST 34: a fallback that is never reached does no harm
 --- config
     gateway_breaker_fallback 503 @a;
---- must_die
---- error_log
-"@a" of "gateway_breaker_fallback" is never reached, a location or a code comes last
+
+    location /t {
+        return 204;
+    }
+
+    location @a {
+        return 503;
+    }
+--- request
+GET /t
+--- error_code: 204
 
 
 
