@@ -123,6 +123,8 @@ openssl                                   openssl
 curl                                      curl
 perl                                      perl
 taskset                                   util-linux
+wrk                                       wrk
+valgrind                                  valgrind
 END
             ;;
         *)

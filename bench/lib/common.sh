@@ -49,12 +49,17 @@ bench_build() {
     local tool out sources
     mkdir -p "$BENCH_OBJS"
 
-    for tool in fanout bareloop idle mint requests; do
+    for tool in fanout bareloop idle mint requests limit; do
         out=$BENCH_OBJS/$tool
-        sources=("$BENCH_ROOT/bench/$tool.c" "$BENCH_ROOT"/bench/lib/*.c)
+        sources=("$BENCH_ROOT/bench/$tool.c")
+
+        case $tool in
+            limit) sources+=("$BENCH_ROOT"/src/{siphash,sliding_window}.c) ;;
+            *) sources+=("$BENCH_ROOT"/bench/lib/*.c) ;;
+        esac
 
         if [ -x "$out" ] && [ -z "$(find "${sources[@]}" \
-            "$BENCH_ROOT"/bench/lib/*.h -newer "$out")" ]
+            "$BENCH_ROOT"/bench/lib/*.h "$BENCH_ROOT"/src/*.h -newer "$out")" ]
         then
             continue
         fi
