@@ -565,7 +565,7 @@ limiting connections by zone "one"
   @{::repeated('/both?k=a', 2)}, 'GET /status?format=prometheus' ]
 --- error_code eval: [200, 200, 429, 429, 200, 200, 200, 429, 429, 200]
 --- response_body_like eval
-[ ('') x 9, join '.*', map {"gateway_limit_requests_total\\{zone=\"$_->[0]\",result=\"$_->[1]\"\\} $_->[2]\n"}
+[ ('') x 9, CORE::join '.*', map {"gateway_limit_requests_total\\{zone=\"$_->[0]\",result=\"$_->[1]\"\\} $_->[2]\n"}
     ['one', 'passed', 2], ['one', 'rejected', 4], ['one', 'dry_run', 3],
     ['five', 'passed', 0], ['five', 'rejected', 0] ]
 
@@ -573,13 +573,13 @@ limiting connections by zone "one"
 
 === TEST 41: eight limits may stand together
 --- http_config eval
-join '', map {"gateway_limit_zone all zone=z$_:32k rate=$_/h;\n"} 1 .. 8
+CORE::join '', map {"gateway_limit_zone all zone=z$_:32k rate=$_/h;\n"} 1 .. 8
 --- config eval
-"location /x {\n" . join('', map {"gateway_limit zone=z$_;\n"} 1 .. 8) . '}'
+"location /x {\n" . CORE::join('', map {"gateway_limit zone=z$_;\n"} 1 .. 8) . '}'
 --- request eval: ::repeated('/x', 2)
 --- error_code eval: [200, 429]
 --- response_headers_like eval
-[ map { my $n = $_; 'RateLimit: ' . join ', ', map {"\"z$_\";r=" . ($_ - 1) . ';t=\d+'} 1 .. 8 } 1, 2 ]
+[ map { my $n = $_; 'RateLimit: ' . CORE::join ', ', map {"\"z$_\";r=" . ($_ - 1) . ';t=\d+'} 1 .. 8 } 1, 2 ]
 
 
 
@@ -1111,9 +1111,9 @@ invalid number of arguments in "gateway_limit" directive
 
 === TEST 99: nine limits
 --- http_config eval
-join '', map {"gateway_limit_zone all zone=z$_:32k rate=$_/h;\n"} 1 .. 9
+CORE::join '', map {"gateway_limit_zone all zone=z$_:32k rate=$_/h;\n"} 1 .. 9
 --- config eval
-"location /x {\n" . join('', map {"gateway_limit zone=z$_;\n"} 1 .. 9) . '}'
+"location /x {\n" . CORE::join('', map {"gateway_limit zone=z$_;\n"} 1 .. 9) . '}'
 --- must_die
 --- error_log
 "gateway_limit" directive stands there too often, at most 8 are accepted
