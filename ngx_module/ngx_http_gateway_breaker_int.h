@@ -132,6 +132,7 @@ typedef struct {
     ngx_http_request_t            *request;
     ngx_http_upstream_t           *upstream;   /* whose calls are wrapped */
     ngx_int_t                    (*process_header)(ngx_http_request_t *r);
+    ngx_int_t                    (*reinit_request)(ngx_http_request_t *r);
     void                         (*finalize_request)(ngx_http_request_t *r,
                                        ngx_int_t rc);
 

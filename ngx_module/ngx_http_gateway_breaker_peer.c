@@ -43,6 +43,8 @@ static void ngx_http_gateway_breaker_free(ngx_peer_connection_t *pc,
     void *data, ngx_uint_t state);
 static ngx_int_t ngx_http_gateway_breaker_process_header(
     ngx_http_request_t *r);
+static ngx_int_t ngx_http_gateway_breaker_reinit_request(
+    ngx_http_request_t *r);
 static void ngx_http_gateway_breaker_finalize(ngx_http_request_t *r,
     ngx_int_t rc);
 
@@ -173,8 +175,10 @@ ngx_http_gateway_breaker_init_peer(ngx_http_request_t *r,
         ctx->upstream = u;
         ctx->status = 0;
         ctx->process_header = u->process_header;
+        ctx->reinit_request = u->reinit_request;
         ctx->finalize_request = u->finalize_request;
         u->process_header = ngx_http_gateway_breaker_process_header;
+        u->reinit_request = ngx_http_gateway_breaker_reinit_request;
         u->finalize_request = ngx_http_gateway_breaker_finalize;
     }
 
@@ -340,6 +344,12 @@ ngx_http_gateway_breaker_observe(ngx_http_gateway_breaker_ctx_t *ctx)
 }
 
 
+/*
+ * A protocol's parser puts its next step in u->process_header, and its first
+ * where a request is made again: the hook is taken out before such a call, and
+ * put back after it.
+ */
+
 static ngx_int_t
 ngx_http_gateway_breaker_process_header(ngx_http_request_t *r)
 {
@@ -350,14 +360,19 @@ ngx_http_gateway_breaker_process_header(ngx_http_request_t *r)
     ngx_http_gateway_breaker_conf_t  *bcf;
 
     ctx = ngx_http_gateway_breaker_ctx(r, 0);
+    u = r->upstream;
 
-    rc = ctx->process_header(r);
+    u->process_header = ctx->process_header;
+
+    rc = u->process_header(r);
+
+    ctx->process_header = u->process_header;
+    u->process_header = ngx_http_gateway_breaker_process_header;
 
     if (rc != NGX_OK || ctx->entry == NULL) {
         return rc;
     }
 
-    u = r->upstream;
     bcf = ctx->conf;
     status = u->headers_in.status_n;
     ctx->status = status;
@@ -389,6 +404,27 @@ ngx_http_gateway_breaker_process_header(ngx_http_request_t *r)
     }
 
     return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_gateway_breaker_reinit_request(ngx_http_request_t *r)
+{
+    ngx_int_t                        rc;
+    ngx_http_upstream_t             *u;
+    ngx_http_gateway_breaker_ctx_t  *ctx;
+
+    ctx = ngx_http_gateway_breaker_ctx(r, 0);
+    u = r->upstream;
+
+    u->process_header = ctx->process_header;
+
+    rc = ctx->reinit_request(r);
+
+    ctx->process_header = u->process_header;
+    u->process_header = ngx_http_gateway_breaker_process_header;
+
+    return rc;
 }
 
 
