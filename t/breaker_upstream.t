@@ -94,6 +94,7 @@ location /next {
     proxy_next_upstream error timeout http_503;
     proxy_pass http://$arg_to;
 }
+location /long { proxy_read_timeout 20s; proxy_pass http://$arg_to; }
 location /named {
     gateway_breaker_fallback stale @named;
     proxy_pass http://$arg_to;
@@ -292,7 +293,7 @@ sub heal {
 # --- what is a failure
 
 for my $case (
-    [503 => 503], [500 => 500], ['hang' => 504], ['reset' => 502],
+    [503 => 503], ['parts503' => 503], [500 => 500], ['hang' => 504], ['reset' => 502],
     ['drop' => 502])
 {
     my ($do, $status) = @$case;
@@ -423,10 +424,22 @@ for my $name (sort keys %positions) {
 }
 
 
+# --- each attempt's status, also after the first
+
+{
+    ok(heal('second'), 'second: closed');
+    ok(status('/next?to=second&do=503') eq '503', 'two attempts, one request');
+    like((grep {/"second" is open/} split /\n/, $nginx->error_log)[-1],
+        qr/2 failures in a row, the last: http_503/, 'both by their status');
+}
+
+
 # --- the last answer, where a breaker opens between attempts
 
 for my $case ([first => 1], [second => 2]) {
     my ($name, $reach) = @$case;
+
+    ok(heal($name), "$name: closed");
     my @marks = map { $_->mark } $one, $two;
 
     is(get("/next?to=$name&do=503"), '503 answer 503',
@@ -470,7 +483,7 @@ sub leaves {
 
     my $socket = $nginx->connect;
     my $mark = $one->mark;
-    $socket->write(GatewaySocket::request('GET', '/?to=patient&do=slow:250'));
+    $socket->write(GatewaySocket::request('GET', '/long?to=patient&do=hang'));
     ok(GatewayProcess::wait_for(5, sub { $one->mark > $mark }), 'a probe');
     is(status('/?to=patient'), 503, 'there is one at a time');
     like(GatewayProcess::slurp($nginx->prefix . '/logs/breaker.log'),
@@ -547,7 +560,7 @@ for my $name (qw(peers peers_zone)) {
 
     # a worker that dies with a probe in hand
     my $socket = $nginx->connect;
-    $socket->write(GatewaySocket::request('GET', '/?to=patient&do=slow:280'));
+    $socket->write(GatewaySocket::request('GET', '/long?to=patient&do=hang'));
     ok(GatewayProcess::wait_for(5, sub { $one->mark > $mark }), 'a probe');
     is(status('/?to=patient'), 503, 'others are refused');
     kill 'KILL', $_ for $nginx->worker_pids;

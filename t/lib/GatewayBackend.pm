@@ -9,10 +9,11 @@ package GatewayBackend;
 #   my @seen = $up->requests;      # ({at, do, uri, under_way}, ...)
 #   $up->stop; $up->start;         # connections are refused in between
 #
-# What it can do: ok; a status such as 503; hang; slow:MS (a whole answer after
-# so long); reset (before an answer); drop (close before it); cut (a body that
-# ends too early); cutreset (the same by a reset); drip:MS (a header at once,
-# the body after so long); close (ok, and not kept alive).
+# What it can do: ok; a status such as 503; parts503 (the same, its header in
+# two parts); hang; slow:MS (a whole answer after so long); reset (before an
+# answer); drop (close before it); cut (a body that ends too early); cutreset
+# (the same by a reset); drip:MS (a header at once, the body after so long);
+# close (ok, and not kept alive).
 #
 # It is ended by its own pid.
 
@@ -216,6 +217,14 @@ sub answer {
 
     if ($what eq 'drip') {
         syswrite $s, $self->{name};
+        return 1;
+    }
+
+    # nginx takes in the first part alone
+    if ($what =~ s/^parts//) {
+        syswrite $s, "HTTP/1.1 $what X\r\nX-Part: ";
+        select undef, undef, undef, 0.02;
+        syswrite $s, "1\r\nContent-Length: 1\r\n\r\nx";
         return 1;
     }
 
