@@ -29,14 +29,16 @@ $servers =~ s/zone=z /zone=z:1m /;
 my $nginx = GatewayNginx->new(
     workers => 1,
     http    => <<"END",
-        proxy_read_timeout 300ms;
         $servers
         gateway_retry attempts=5 backoff=10ms budget=1000%;
 END
     config => join "\n",
         'proxy_http_version 1.1; proxy_set_header Connection "";',
         'add_header X-Attempts $gateway_retry_attempts always;',
-        map {"location /$_ { proxy_pass http://$_; }"} @names);
+        map {
+            my $patience = /timeout/ ? 'proxy_read_timeout 300ms;' : '';
+            "location /$_ { $patience proxy_pass http://$_; }"
+        } @names);
 
 my $id = 'a0';
 
