@@ -364,7 +364,7 @@ SKIP: {
 # a gRPC call over HTTP/2
 SKIP: {
     my $curl = `curl --version 2>/dev/null`;
-    skip 'curl has no HTTP/2', 4 if $curl !~ /\bHTTP2\b/;
+    skip 'curl has no HTTP/2', 6 if $curl !~ /\bHTTP2\b/;
 
     $nginx->reload;
     statuses('/keep_all?k=grpc', 5);
