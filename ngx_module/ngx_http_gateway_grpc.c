@@ -46,6 +46,12 @@ ngx_http_gateway_grpc_refuse(ngx_http_request_t *r, ngx_uint_t status,
     u_char     *p;
     ngx_int_t   rc;
 
+    /* of a call over HTTP/1.1 it would be taken for the next request */
+
+    if (ngx_http_discard_request_body(r) != NGX_OK) {
+        r->keepalive = 0;
+    }
+
     rc = NGX_ERROR;
 
     p = ngx_pnalloc(r->pool, NGX_INT_T_LEN);

@@ -7,6 +7,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include "ngx_http_gateway_compat.h"
+#include "ngx_http_gateway_grpc.h"
 #include "ngx_http_gateway_jwt_int.h"
 
 
@@ -26,6 +27,8 @@ static ngx_int_t ngx_http_gateway_jwt_check(ngx_http_gateway_jwt_ctx_t *ctx);
 static ngx_int_t ngx_http_gateway_jwt_hold(ngx_http_request_t *r,
     ngx_http_gateway_jwt_token_t *token);
 static void ngx_http_gateway_jwt_hold_cleanup(void *data);
+static ngx_int_t ngx_http_gateway_jwt_refuse(ngx_http_request_t *r,
+    ngx_int_t rc);
 static ngx_int_t ngx_http_gateway_jwt_decide(
     ngx_http_gateway_jwt_ctx_t *ctx);
 static ngx_int_t ngx_http_gateway_jwt_pending(
@@ -301,7 +304,37 @@ ngx_http_gateway_jwt_access_handler(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    return rc;
+    return ngx_http_gateway_jwt_refuse(r, rc);
+}
+
+
+/* A gRPC call is refused in its own terms, unless something else may still
+ * let it in. */
+
+static ngx_int_t
+ngx_http_gateway_jwt_refuse(ngx_http_request_t *r, ngx_int_t rc)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+
+    if (rc != NGX_HTTP_UNAUTHORIZED && rc != NGX_HTTP_FORBIDDEN) {
+        return rc;
+    }
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (r != r->main || clcf->satisfy == NGX_HTTP_SATISFY_ANY
+        || !ngx_http_gateway_grpc_call(r))
+    {
+        return rc;
+    }
+
+    return rc == NGX_HTTP_UNAUTHORIZED
+           ? ngx_http_gateway_grpc_refuse(r,
+                                        NGX_HTTP_GATEWAY_GRPC_UNAUTHENTICATED,
+                                        "the token is missing or not valid")
+           : ngx_http_gateway_grpc_refuse(r,
+                                       NGX_HTTP_GATEWAY_GRPC_PERMISSION_DENIED,
+                                       "the token does not allow this");
 }
 
 

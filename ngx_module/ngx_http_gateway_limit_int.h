@@ -70,6 +70,8 @@ typedef struct {
     ngx_str_t                       name;
     ngx_str_t                       key_text;
     ngx_http_complex_value_t        key;
+    ngx_int_t                       variable;    /* the key is just this one,
+                                                    NGX_ERROR: it is not */
     unsigned                        claim:1;     /* key is of the token */
     gw_window_rate_t                rate;
     ngx_str_t                       window;      /* T as written */

@@ -293,18 +293,47 @@ ngx_http_gateway_limit_gather(ngx_http_request_t *r,
 }
 
 
+/* One variable is taken as it is, without a copy. NGX_DECLINED: empty. */
+
+static ngx_int_t
+ngx_http_gateway_limit_key(ngx_http_request_t *r,
+    ngx_http_gateway_limit_zone_t *zone, ngx_str_t *key)
+{
+    ngx_http_variable_value_t  *v;
+
+    if (zone->variable == NGX_ERROR) {
+
+        if (ngx_http_complex_value(r, &zone->key, key) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        return key->len ? NGX_OK : NGX_DECLINED;
+    }
+
+    v = ngx_http_get_flushed_variable(r, zone->variable);
+
+    if (v == NULL || v->not_found || v->len == 0) {
+        return NGX_DECLINED;
+    }
+
+    key->data = v->data;
+    key->len = v->len;
+
+    return NGX_OK;
+}
+
+
 ngx_int_t
 ngx_http_gateway_limit_item(ngx_http_request_t *r,
     ngx_http_gateway_limit_t *limit, ngx_http_gateway_limit_item_t *item)
 {
+    ngx_int_t  rc;
     ngx_str_t  key;
 
-    if (ngx_http_complex_value(r, &limit->zone->key, &key) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    rc = ngx_http_gateway_limit_key(r, limit->zone, &key);
 
-    if (key.len == 0) {
-        return NGX_DECLINED;
+    if (rc != NGX_OK) {
+        return rc;
     }
 
     item->limit = limit;

@@ -215,7 +215,6 @@ static void
 ngx_http_gateway_limit_repair(ngx_http_gateway_limit_sh_t *sh)
 {
     uint32_t                        i, *bucket;
-    ngx_uint_t                      k;
     ngx_http_gateway_limit_node_t  *node;
 
     ngx_memzero(sh->buckets, sh->nnodes * sizeof(uint32_t));
@@ -225,17 +224,7 @@ ngx_http_gateway_limit_repair(ngx_http_gateway_limit_sh_t *sh)
 
     for (i = 1; i <= sh->used; i++) {
         node = &sh->nodes[i];
-        node->window.units = 0;
-
-        for (k = 0; k < GW_WINDOW_SLOTS; k++) {
-            node->window.units += node->window.counts[k];
-        }
-
-        if (node->window.credit
-            > (uint64_t) node->window.units * sh->rate.unit)
-        {
-            node->window.credit = 0;
-        }
+        gw_window_repair(&sh->rate, &node->window);
 
         bucket = ngx_http_gateway_limit_bucket(sh, node->digest);
         node->next = *bucket;

@@ -250,6 +250,34 @@ ngx_http_gateway_limit_of_claim(ngx_str_t *key)
 }
 
 
+/* The index of the variable that is all of the key, or NGX_ERROR. */
+
+static ngx_int_t
+ngx_http_gateway_limit_variable(ngx_conf_t *cf, ngx_str_t *key)
+{
+    ngx_str_t   name;
+    ngx_uint_t  i;
+
+    name.data = key->data + 1;
+    name.len = key->len - 1;
+
+    if (key->len < 2 || key->data[0] != '$') {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < name.len; i++) {
+        if ((name.data[i] < 'a' || name.data[i] > 'z')
+            && (name.data[i] < '0' || name.data[i] > '9' || i == 0)
+            && name.data[i] != '_')
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return ngx_http_get_variable_index(cf, &name);
+}
+
+
 static char *
 ngx_http_gateway_limit_zone_key(ngx_conf_t *cf,
     ngx_http_gateway_limit_zone_t *zone, ngx_str_t *key)
@@ -273,6 +301,7 @@ ngx_http_gateway_limit_zone_key(ngx_conf_t *cf,
 
     zone->key_text = *key;
     zone->claim = ngx_http_gateway_limit_of_claim(key);
+    zone->variable = ngx_http_gateway_limit_variable(cf, key);
 
     return ngx_http_compile_complex_value(&ccv) == NGX_OK ? NGX_CONF_OK
                                                           : NGX_CONF_ERROR;

@@ -7,33 +7,40 @@
 #include <string.h>
 
 
-static uint64_t
+static inline uint64_t
 rotate(uint64_t x, unsigned n)
 {
     return x << n | x >> (64 - n);
 }
 
 
-static void
+static inline void
+round_of(uint64_t v[4])
+{
+    v[0] += v[1];
+    v[2] += v[3];
+    v[1] = rotate(v[1], 13) ^ v[0];
+    v[3] = rotate(v[3], 16) ^ v[2];
+    v[0] = rotate(v[0], 32);
+
+    v[2] += v[1];
+    v[0] += v[3];
+    v[1] = rotate(v[1], 17) ^ v[2];
+    v[3] = rotate(v[3], 21) ^ v[0];
+    v[2] = rotate(v[2], 32);
+}
+
+
+static inline void
 rounds(uint64_t v[4], unsigned n)
 {
     while (n--) {
-        v[0] += v[1];
-        v[2] += v[3];
-        v[1] = rotate(v[1], 13) ^ v[0];
-        v[3] = rotate(v[3], 16) ^ v[2];
-        v[0] = rotate(v[0], 32);
-
-        v[2] += v[1];
-        v[0] += v[3];
-        v[1] = rotate(v[1], 17) ^ v[2];
-        v[3] = rotate(v[3], 21) ^ v[0];
-        v[2] = rotate(v[2], 32);
+        round_of(v);
     }
 }
 
 
-static void
+static inline void
 start(uint64_t v[4], const uint64_t key[2])
 {
     v[0] = key[0] ^ 0x736f6d6570736575u;
@@ -43,7 +50,7 @@ start(uint64_t v[4], const uint64_t key[2])
 }
 
 
-static void
+static inline void
 absorb(uint64_t v[4], unsigned c, const unsigned char *p, size_t len)
 {
     size_t n;
@@ -57,13 +64,12 @@ absorb(uint64_t v[4], unsigned c, const unsigned char *p, size_t len)
         v[0] ^= m;
     }
 
-    m = 0;
+    m = (uint64_t) len << 56;
 
-    if (n) {
-        memcpy(&m, p, n);
+    while (n) {
+        n--;
+        m |= (uint64_t) p[n] << (8 * n);
     }
-
-    m |= (uint64_t) len << 56;
 
     v[3] ^= m;
     rounds(v, c);
@@ -71,7 +77,7 @@ absorb(uint64_t v[4], unsigned c, const unsigned char *p, size_t len)
 }
 
 
-static uint64_t
+static inline uint64_t
 word(const uint64_t v[4])
 {
     return v[0] ^ v[1] ^ v[2] ^ v[3];

@@ -76,6 +76,7 @@ rebase(gw_window_t *w, uint64_t tick)
     }
 
     memcpy(w->counts, moved, sizeof(moved));
+    w->last += (uint8_t) (tick - w->tick);
     w->tick = tick;
 }
 
@@ -100,7 +101,7 @@ move_on(gw_window_t *w, uint64_t tick)
 
     do {
         count = &w->counts[++w->tick % GW_WINDOW_SLOTS];
-        w->units -= *count;
+        w->units = (uint16_t) (w->units - *count);
         *count = 0;
     } while (w->tick < tick);
 
@@ -153,8 +154,9 @@ gw_window_take(const gw_window_rate_t *rate, gw_window_t *w, uint32_t cost)
     units = (cost + rate->unit - 1) / rate->unit;
 
     w->credit = units * rate->unit - cost;
-    w->units += units;
+    w->units = (uint16_t) (w->units + units);
     w->counts[w->tick % GW_WINDOW_SLOTS] += (uint8_t) units;
+    w->last = (uint8_t) w->tick;
 }
 
 
@@ -172,10 +174,7 @@ gw_window_state(const gw_window_rate_t *rate, const gw_window_t *w,
     state->retry = 0;
 
     if (w->units) {
-        for (tick = w->tick; w->counts[tick % GW_WINDOW_SLOTS] == 0; tick--) {
-            /* void */
-        }
-
+        tick = w->tick - (uint8_t) (w->tick - w->last);
         state->reset = until_tick(rate, now, tick + GW_WINDOW_SLOTS);
     }
 
@@ -246,12 +245,39 @@ gw_window_refund(const gw_window_rate_t *rate, gw_window_t *w,
     }
 
     *count -= (uint8_t) units;
-    w->units -= units;
+    w->units = (uint16_t) (w->units - units);
+
+    while (w->units && w->counts[w->last % GW_WINDOW_SLOTS] == 0) {
+        w->last--;
+    }
 
     if (tick == w->tick) {
         cost -= units * rate->unit;
 
         /* what was charged to units of older slots cannot come back */
         w->credit = cost < rate->unit ? cost : rate->unit - 1;
+    }
+}
+
+
+void
+gw_window_repair(const gw_window_rate_t *rate, gw_window_t *w)
+{
+    unsigned i;
+
+    w->units = 0;
+
+    for (i = 0; i < GW_WINDOW_SLOTS; i++) {
+        w->units = (uint16_t) (w->units + w->counts[i]);
+    }
+
+    if (w->units == 0 || w->credit >= rate->unit) {
+        w->credit = 0;
+    }
+
+    w->last = (uint8_t) w->tick;
+
+    while (w->units && w->counts[w->last % GW_WINDOW_SLOTS] == 0) {
+        w->last--;
     }
 }

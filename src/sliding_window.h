@@ -64,7 +64,10 @@ typedef struct {
 typedef struct {
     uint64_t tick;   /* of the newest slot */
     uint32_t credit; /* requests that are charged and not yet admitted */
-    uint32_t units;  /* the sum of the counts */
+    uint16_t units;  /* the sum of the counts */
+    uint8_t last;    /* low bits of the tick of the newest count that is not
+                        0; units 0: any */
+    uint8_t unused;
     uint8_t counts[GW_WINDOW_SLOTS]; /* that of tick t is at t % 64 */
 } gw_window_t;
 
@@ -106,5 +109,9 @@ void gw_window_state(const gw_window_rate_t *rate, const gw_window_t *w,
  */
 void gw_window_refund(const gw_window_rate_t *rate, gw_window_t *w,
     uint64_t taken, uint32_t cost);
+
+/* Makes sense again of a window whose user died in the middle of a call: of
+ * what was counted at most that call is lost. */
+void gw_window_repair(const gw_window_rate_t *rate, gw_window_t *w);
 
 #endif /* GW_SLIDING_WINDOW_H_INCLUDED */

@@ -49,7 +49,7 @@ bench_build() {
     local tool out sources
     mkdir -p "$BENCH_OBJS"
 
-    for tool in fanout bareloop idle mint limit; do
+    for tool in fanout bareloop idle mint requests limit; do
         out=$BENCH_OBJS/$tool
         sources=("$BENCH_ROOT/bench/$tool.c")
 

@@ -127,9 +127,11 @@ sub expand {
     return '' unless defined $text;
 
     $text =~ s{\$(TEST_NGINX_[_A-Z0-9]+)}{
-          $1 =~ /^TEST_NGINX_RAND_PORT_\d+$/
-        ? $block->{_rand_ports}{$1} ||= GatewayProcess::free_port()
-        : $ENV{$1} // bail_out($block->name, " - no environment $1 defined")
+          my $name = $1;
+          $name =~ /^TEST_NGINX_RAND_PORT_\d+$/
+        ? $block->{_rand_ports}{$name} ||= GatewayProcess::free_port()
+        : $ENV{$name}
+            // bail_out($block->name, " - no environment $name defined")
     }eg;
 
     return $text;
