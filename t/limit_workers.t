@@ -361,7 +361,8 @@ SKIP: {
 }
 
 
-# a gRPC call over HTTP/2
+# A gRPC call over HTTP/2. Without a body: nginx resets the rest of one that it
+# does not read, and some curls take that for the whole answer.
 SKIP: {
     my $curl = `curl --version 2>/dev/null`;
     skip 'curl has no HTTP/2', 6 if $curl !~ /\bHTTP2\b/;
@@ -370,11 +371,9 @@ SKIP: {
     statuses('/keep_all?k=grpc', 5);
 
     my $url  = 'http://127.0.0.1:' . $nginx->port_named('h2');
-
-    # without a body: one that nginx has not read ends the stream by an
-    # RST_STREAM, for which curl may forget the answer before it
     my $head = `curl -s -m 10 -i --http2-prior-knowledge -X POST \\
-        -H 'content-type: application/grpc' '$url/keep_all?k=grpc'`;
+        -H 'content-type: application/grpc' --data-binary '' \\
+        '$url/keep_all?k=grpc'`;
 
     like($head, qr/^HTTP\/2 200/, 'gRPC: 200');
     like($head, qr/^grpc-status: 8\r$/m, 'with grpc-status 8');
