@@ -3,6 +3,7 @@
  */
 
 #include "ngx_http_gateway_breaker_int.h"
+#include "ngx_http_gateway_shm.h"
 #include "ngx_http_gateway_peers.h"
 
 
@@ -58,7 +59,7 @@ ngx_http_gateway_breaker_zone(ngx_conf_t *cf,
 {
     u_char                            *p;
     ssize_t                            size;
-    ngx_str_t                          name, s, shm_name;
+    ngx_str_t                          name, s;
     ngx_http_gateway_breaker_zone_t   *zone;
     ngx_http_gateway_breaker_conf_t  **confs;
 
@@ -90,20 +91,16 @@ ngx_http_gateway_breaker_zone(ngx_conf_t *cf,
         return "there is no memory";
     }
 
-    shm_name.data = ngx_pnalloc(cf->pool, name.len + 17);
     confs = ngx_array_push(&zone->confs);
-
-    if (shm_name.data == NULL || confs == NULL) {
+    if (confs == NULL) {
         return "there is no memory";
     }
 
     *confs = bcf;
 
-    shm_name.len = ngx_sprintf(shm_name.data, "gateway_breaker/%V", &name)
-                   - shm_name.data;
-
-    zone->shm_zone = ngx_shared_memory_add(cf, &shm_name, size,
-                                           &ngx_http_gateway_breaker_module);
+    zone->shm_zone = ngx_http_gateway_shm_add(cf, "gateway_breaker", &name,
+                                              size,
+                                              &ngx_http_gateway_breaker_module);
     if (zone->shm_zone == NULL) {
         return "the size of a zone is given once";
     }

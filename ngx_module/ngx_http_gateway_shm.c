@@ -83,7 +83,7 @@ ngx_http_gateway_shm_changed(ngx_conf_t *cf, char *kind, ngx_str_t *name,
     ngx_shm_zone_t   *shm_zone;
     ngx_list_part_t  *part;
 
-    if (cf->cycle->old_cycle == NULL) {
+    if (cf->cycle->old_cycle == NULL || size == 0) {
         return;
     }
 

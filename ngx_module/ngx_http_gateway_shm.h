@@ -21,7 +21,8 @@ ngx_int_t ngx_http_gateway_shm_parse(ngx_conf_t *cf, ngx_str_t *value,
 /*
  * Adds the zone. Zones of different kinds may have one name: kind, the
  * directive's name, is put before it. A changed size makes a new zone, which
- * is empty: that is said in the log. NULL: was logged.
+ * is empty: that is said in the log. size 0: another use gives it. NULL: was
+ * logged.
  */
 ngx_shm_zone_t *ngx_http_gateway_shm_add(ngx_conf_t *cf, char *kind,
     ngx_str_t *name, size_t size, ngx_module_t *module);
