@@ -22,8 +22,9 @@ usage: ./build.sh [verb [arguments]]
 deps [group...]  install what is missing (Debian; elsewhere print the list):
                  build demo test check fuzz valgrind bench, or all of them
 demo [port]      build, and serve the demo on 127.0.0.1:8080 until Ctrl-C
-test [file...]   build and run all tests, or the given t/*.t, t/unit/*.c and
-                 t/browser/run; installs what they need
+test [file...]   build and run all tests, or the given t/*.t, t/unit/*.c,
+                 t/browser/run and cache-conformance (the public suite of
+                 HTTP caching tests); installs what they need
 check            format, -Werror builds with gcc and clang, linters
 asan [file...]   all tests, or the given ones, under AddressSanitizer and
                  UndefinedBehaviorSanitizer
@@ -124,6 +125,7 @@ curl                                      curl
 perl                                      perl
 taskset                                   util-linux
 wrk                                       wrk
+varnishd                                  varnish
 valgrind                                  valgrind
 END
             ;;
@@ -343,10 +345,11 @@ run_tests() {
     shift
 
     if [ $# -eq 0 ]; then
-        set -- t/unit/*.c t/*.t ${BROWSER:+"$BROWSER"}
+        set -- t/unit/*.c t/*.t ${BROWSER:+"$BROWSER" cache-conformance}
     fi
 
     for file in "$@"; do
+        [ "$file" != cache-conformance ] || file=t/cache_conformance/run
         [ -e "$file" ] || die "no test \"$file\""
         case $file in
             t/unit/*.c | */t/unit/*.c)

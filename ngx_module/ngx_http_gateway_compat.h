@@ -64,4 +64,47 @@ ngx_http_gateway_cookies_init(ngx_http_request_t *r)
 }
 
 
+/* Makes a header, already in the list of those of the response, the next of
+ * its Cache-Control headers. */
+
+static ngx_inline ngx_int_t
+ngx_http_gateway_cache_control(ngx_http_request_t *r, ngx_table_elt_t *h)
+{
+#if (nginx_version >= 1023000)
+
+    ngx_table_elt_t  **last;
+
+    for (last = &r->headers_out.cache_control; *last; last = &(*last)->next) {
+        /* void */
+    }
+
+    *last = h;
+
+    return NGX_OK;
+
+#else
+
+    ngx_table_elt_t  **last;
+
+    if (r->headers_out.cache_control.elts == NULL
+        && ngx_array_init(&r->headers_out.cache_control, r->pool, 2,
+                          sizeof(ngx_table_elt_t *))
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    last = ngx_array_push(&r->headers_out.cache_control);
+    if (last == NULL) {
+        return NGX_ERROR;
+    }
+
+    *last = h;
+
+    return NGX_OK;
+
+#endif
+}
+
+
 #endif /* NGX_HTTP_GATEWAY_COMPAT_H_INCLUDED */

@@ -3,6 +3,7 @@
  * How it works is in the header.
  */
 
+#include "ngx_http_gateway_cache.h"
 #include "ngx_http_gateway_health.h"
 #include "ngx_http_gateway_version.h"
 #include "ngx_http_gateway_worker.h"
@@ -369,6 +370,7 @@ ngx_http_gateway_health_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     clcf->handler = ngx_http_gateway_health_handler;
+    ngx_http_gateway_cache_never(cf);
 
     return NGX_CONF_OK;
 }

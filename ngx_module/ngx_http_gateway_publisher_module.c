@@ -9,6 +9,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_http_gateway_cache.h"
 #include "ngx_http_gateway_channel.h"
 #include "ngx_http_gateway_header.h"
 #include "../src/envelope.h"
@@ -836,6 +837,7 @@ ngx_http_gateway_publisher(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
     clcf->handler = ngx_http_gateway_publisher_handler;
+    ngx_http_gateway_cache_never(cf);
 
     return NGX_CONF_OK;
 }

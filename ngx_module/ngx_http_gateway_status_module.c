@@ -19,6 +19,7 @@
  * bucket counts all observations up to its name, the smaller ones included.
  */
 
+#include "ngx_http_gateway_cache.h"
 #include "ngx_http_gateway_header.h"
 #include "ngx_http_gateway_metrics_read.h"
 #include "ngx_http_gateway_text.h"
@@ -683,6 +684,7 @@ ngx_http_gateway_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     clcf->handler = ngx_http_gateway_status_handler;
+    ngx_http_gateway_cache_never(cf);
 
     return ngx_http_gateway_metrics_use(cf) == NGX_OK ? NGX_CONF_OK
                                                       : NGX_CONF_ERROR;

@@ -8,6 +8,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_http_gateway_cache.h"
 #include "ngx_http_gateway_subscriber.h"
 
 
@@ -400,6 +401,7 @@ ngx_http_gateway_subscriber_merge_loc_conf(ngx_conf_t *cf, void *parent,
         conf->zone = prev->zone;
         conf->connections = prev->connections;
         clcf->handler = ngx_http_gateway_subscriber_handler;
+        ngx_http_gateway_cache_never(cf);
         ngx_http_gateway_jwt_accepts_message(cf);
     }
 
@@ -475,6 +477,7 @@ ngx_http_gateway_subscriber(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
     clcf->handler = ngx_http_gateway_subscriber_handler;
+    ngx_http_gateway_cache_never(cf);
 
     return NGX_CONF_OK;
 }

@@ -70,7 +70,7 @@ sub complete {
     $block = "http {\n" . join("\n", @keys) . "\n$block\n}"
         if $block !~ /^http \{/m && $block =~ /^(server \{|gateway_jwt_keys|
                                        gateway_jwt_cache|gateway_channel_zone|
-                                       gateway_limit_zone|
+                                       gateway_limit_zone|gateway_cache_zone|
                                        map\ )/xm;
 
     if ($block !~ /^http \{/m) {

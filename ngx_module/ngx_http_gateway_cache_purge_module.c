@@ -1,0 +1,651 @@
+/*
+ * gateway_cache_purge: the purge interface.
+ *
+ * DELETE and PURGE purge the location's gateway_cache_key; POST takes
+ * {keys?, pattern?, tags?, cascade?}. The work is done in slices, between
+ * which the lock is free and other requests are served, and is then told to
+ * the subscribers of the channel cache:invalidate.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include "ngx_http_gateway_cache_int.h"
+#include "ngx_http_gateway_channel.h"
+#include "ngx_http_gateway_channel_zone.h"
+#include "ngx_http_gateway_header.h"
+#include "ngx_http_gateway_text.h"
+#include "../src/cache_tag.h"
+#include "../src/json_scan.h"
+#include "../src/utf8.h"
+
+
+#define NGX_HTTP_GATEWAY_PURGE_BODY   (1024 * 1024)
+#define NGX_HTTP_GATEWAY_PURGE_SLICE  64             /* calls of the store */
+
+
+typedef struct {
+    ngx_http_gateway_cache_zone_t  *zone;
+} ngx_http_gateway_purge_loc_conf_t;
+
+
+/* A purge on its way. */
+
+typedef struct {
+    ngx_http_request_t             *request;
+    ngx_http_gateway_cache_zone_t  *zone;
+    ngx_array_t                     keys;      /* of gw_str_t */
+    ngx_array_t                     tags;
+    gw_str_t                        pattern;   /* len 0: none */
+    ngx_str_t                       payload;   /* as it was asked for */
+    ngx_uint_t                      key;       /* where it goes on */
+    ngx_uint_t                      tag;
+    gw_store_purge_t                purge;
+    ngx_event_t                     event;
+} ngx_http_gateway_purge_ctx_t;
+
+
+static ngx_int_t ngx_http_gateway_purge_handler(ngx_http_request_t *r);
+static ngx_int_t ngx_http_gateway_purge_method(ngx_http_request_t *r,
+    ngx_http_gateway_purge_ctx_t *ctx);
+static void ngx_http_gateway_purge_body(ngx_http_request_t *r);
+static void ngx_http_gateway_purge_slice(ngx_event_t *ev);
+static void *ngx_http_gateway_purge_create_loc_conf(ngx_conf_t *cf);
+static char *ngx_http_gateway_purge(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+
+static ngx_command_t  ngx_http_gateway_purge_commands[] = {
+
+    { ngx_string("gateway_cache_purge"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_gateway_purge,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+      ngx_null_command
+};
+
+
+static ngx_http_module_t  ngx_http_gateway_cache_purge_module_ctx = {
+    NULL,                                  /* preconfiguration */
+    NULL,                                  /* postconfiguration */
+
+    NULL,                                  /* create main configuration */
+    NULL,                                  /* init main configuration */
+
+    NULL,                                  /* create server configuration */
+    NULL,                                  /* merge server configuration */
+
+    ngx_http_gateway_purge_create_loc_conf, /* create location conf */
+    NULL                                   /* merge location configuration */
+};
+
+
+ngx_module_t  ngx_http_gateway_cache_purge_module = {
+    NGX_MODULE_V1,
+    &ngx_http_gateway_cache_purge_module_ctx, /* module context */
+    ngx_http_gateway_purge_commands,       /* module directives */
+    NGX_HTTP_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    NULL,                                  /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    NULL,                                  /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+static void
+ngx_http_gateway_purge_cleanup(void *data)
+{
+    ngx_http_gateway_purge_ctx_t *ctx = data;
+
+    if (ctx->event.posted) {
+        ngx_delete_posted_event(&ctx->event);
+    }
+}
+
+
+static ngx_int_t
+ngx_http_gateway_purge_handler(ngx_http_request_t *r)
+{
+    ngx_int_t                           rc;
+    ngx_http_cleanup_t                 *cln;
+    ngx_http_gateway_purge_ctx_t       *ctx;
+    ngx_http_gateway_purge_loc_conf_t  *plcf;
+
+    static ngx_str_t  purge = ngx_string("PURGE");
+
+    plcf = ngx_http_get_module_loc_conf(r,
+                                        ngx_http_gateway_cache_purge_module);
+
+    ctx = ngx_pcalloc(r->pool, sizeof(*ctx));
+    cln = ngx_http_cleanup_add(r, 0);
+
+    if (ctx == NULL || cln == NULL
+        || ngx_array_init(&ctx->keys, r->pool, 4, sizeof(gw_str_t)) != NGX_OK
+        || ngx_array_init(&ctx->tags, r->pool, 4, sizeof(gw_str_t)) != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    cln->handler = ngx_http_gateway_purge_cleanup;
+    cln->data = ctx;
+
+    ctx->request = r;
+    ctx->zone = plcf->zone;
+    ctx->event.handler = ngx_http_gateway_purge_slice;
+    ctx->event.data = ctx;
+    ctx->event.log = r->connection->log;
+
+    ngx_http_set_ctx(r, ctx, ngx_http_gateway_cache_purge_module);
+
+    if (r->method == NGX_HTTP_DELETE
+        || (r->method_name.len == purge.len
+            && ngx_strncmp(r->method_name.data, purge.data, purge.len) == 0))
+    {
+        return ngx_http_gateway_purge_method(r, ctx);
+    }
+
+    if (r->method != NGX_HTTP_POST) {
+        return ngx_http_gateway_header_add(r, "Allow",
+                                           (u_char *) "DELETE, PURGE, POST",
+                                           19)
+               == NGX_OK ? NGX_HTTP_NOT_ALLOWED
+                         : NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (r->headers_in.content_length_n > NGX_HTTP_GATEWAY_PURGE_BODY) {
+        return NGX_HTTP_REQUEST_ENTITY_TOO_LARGE;
+    }
+
+    r->request_body_in_single_buf = 1;
+
+    rc = ngx_http_read_client_request_body(r, ngx_http_gateway_purge_body);
+
+    return rc >= NGX_HTTP_SPECIAL_RESPONSE ? rc : NGX_DONE;
+}
+
+
+static void
+ngx_http_gateway_purge_start(ngx_http_gateway_purge_ctx_t *ctx)
+{
+    ctx->request->read_event_handler = ngx_http_block_reading;
+    ctx->request->write_event_handler = ngx_http_request_empty_handler;
+
+    ngx_http_gateway_purge_slice(&ctx->event);
+}
+
+
+static ngx_int_t
+ngx_http_gateway_purge_method(ngx_http_request_t *r,
+    ngx_http_gateway_purge_ctx_t *ctx)
+{
+    u_char     *p;
+    gw_str_t   *key;
+    ngx_int_t   rc;
+    ngx_str_t   s;
+
+    rc = ngx_http_discard_request_body(r);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (ngx_http_gateway_cache_key(r, &s) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (s.len == 0) {
+        return NGX_HTTP_BAD_REQUEST;
+    }
+
+    key = ngx_array_push(&ctx->keys);
+    if (key == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    *key = ngx_http_gateway_span(&s);
+
+    p = ngx_pnalloc(r->pool, gw_json_quoted_size(*key)
+                             + sizeof("{\"keys\":[]}"));
+    if (p == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ctx->payload.data = p;
+    p = ngx_cpymem(p, "{\"keys\":[", 9);
+    p = gw_json_quote(p, *key);
+    p = ngx_cpymem(p, "]}", 2);
+    ctx->payload.len = p - ctx->payload.data;
+
+    r->main->count++;
+
+    ngx_http_gateway_purge_start(ctx);
+
+    return NGX_DONE;
+}
+
+
+/* A string with something in it: NGX_OK, NGX_DECLINED, NGX_ERROR. */
+
+static ngx_int_t
+ngx_http_gateway_purge_string(ngx_pool_t *pool, gw_json_t *v, gw_str_t *s)
+{
+    u_char  *p;
+
+    if (v->type != GW_JSON_STRING) {
+        return NGX_DECLINED;
+    }
+
+    p = ngx_pnalloc(pool, v->text.len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    s->data = p;
+    s->len = gw_json_string_decode(v, p);
+
+    return (s->len == 0 || s->len == (size_t) -1) ? NGX_DECLINED : NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_gateway_purge_strings(ngx_pool_t *pool, gw_json_t *v,
+    ngx_array_t *a)
+{
+    gw_str_t             *s;
+    gw_json_t             item;
+    ngx_int_t             rc;
+    const unsigned char  *it;
+
+    if (v->type != GW_JSON_ARRAY) {
+        return NGX_DECLINED;
+    }
+
+    it = NULL;
+
+    while (gw_json_next(v, &it, NULL, &item)) {
+
+        s = ngx_array_push(a);
+        if (s == NULL) {
+            return NGX_ERROR;
+        }
+
+        rc = ngx_http_gateway_purge_string(pool, &item, s);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* NGX_OK; NGX_DECLINED: malformed, or names nothing; NGX_ERROR. */
+
+static ngx_int_t
+ngx_http_gateway_purge_parse(ngx_http_gateway_purge_ctx_t *ctx,
+    ngx_str_t *body)
+{
+    gw_json_t             object, name, v;
+    ngx_int_t             rc;
+    ngx_pool_t           *pool;
+    const unsigned char  *it;
+
+    pool = ctx->request->pool;
+
+    if (!gw_utf8_valid(body->data, body->len)
+        || gw_json_parse(ngx_http_gateway_span(body), &object) != GW_OK
+        || object.type != GW_JSON_OBJECT)
+    {
+        return NGX_DECLINED;
+    }
+
+    ctx->payload.data = (u_char *) object.text.data;
+    ctx->payload.len = object.text.len;
+
+    it = NULL;
+
+    while (gw_json_next(&object, &it, &name, &v)) {
+
+        if (gw_json_string_equal(&name, gw_str("keys"))) {
+            rc = ngx_http_gateway_purge_strings(pool, &v, &ctx->keys);
+
+        } else if (gw_json_string_equal(&name, gw_str("tags"))) {
+            rc = ngx_http_gateway_purge_strings(pool, &v, &ctx->tags);
+
+        } else if (gw_json_string_equal(&name, gw_str("pattern"))) {
+            rc = ngx_http_gateway_purge_string(pool, &v, &ctx->pattern);
+
+        } else if (gw_json_string_equal(&name, gw_str("cascade"))
+                   && (v.type == GW_JSON_TRUE || v.type == GW_JSON_FALSE))
+        {
+            ctx->purge.cascade = (v.type == GW_JSON_TRUE);
+            rc = NGX_OK;
+
+        } else {
+            rc = NGX_DECLINED;
+        }
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    return (ctx->keys.nelts || ctx->tags.nelts || ctx->pattern.len)
+           ? NGX_OK : NGX_DECLINED;
+}
+
+
+/* All of it was asked for in one piece. */
+
+static ngx_int_t
+ngx_http_gateway_purge_read(ngx_http_request_t *r, ngx_str_t *body)
+{
+    ngx_buf_t    *b;
+    ssize_t       n;
+    ngx_chain_t  *cl;
+
+    ngx_str_null(body);
+
+    if (r->request_body == NULL || r->request_body->bufs == NULL) {
+        return NGX_DECLINED;
+    }
+
+    cl = r->request_body->bufs;
+    b = cl->buf;
+
+    if (cl->next == NULL && ngx_buf_in_memory(b)) {
+        body->data = b->pos;
+        body->len = b->last - b->pos;
+        return NGX_OK;
+    }
+
+    if (cl->next || !b->in_file
+        || b->file_last > NGX_HTTP_GATEWAY_PURGE_BODY)
+    {
+        return NGX_DECLINED;
+    }
+
+    body->data = ngx_pnalloc(r->pool, b->file_last + 1);
+    if (body->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    n = ngx_read_file(b->file, body->data, b->file_last, 0);
+
+    if (n != b->file_last) {
+        return NGX_ERROR;
+    }
+
+    body->len = n;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_gateway_purge_body(ngx_http_request_t *r)
+{
+    ngx_int_t                      rc;
+    ngx_str_t                      body;
+    ngx_http_gateway_purge_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_gateway_cache_purge_module);
+
+    rc = ngx_http_gateway_purge_read(r, &body);
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_gateway_purge_parse(ctx, &body);
+    }
+
+    if (rc == NGX_OK) {
+        ngx_http_gateway_purge_start(ctx);
+        return;
+    }
+
+    if (rc == NGX_DECLINED) {
+        ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                      "gateway_cache_purge: the body is not a JSON object of "
+                      "\"keys\", \"tags\" (arrays of strings), \"pattern\" "
+                      "(a string) and \"cascade\" that names something");
+    }
+
+    ngx_http_finalize_request(r, rc == NGX_DECLINED
+                                 ? NGX_HTTP_BAD_REQUEST
+                                 : NGX_HTTP_INTERNAL_SERVER_ERROR);
+}
+
+
+static bool
+ngx_http_gateway_purge_match(void *data, gw_str_t key)
+{
+    return gw_cache_glob(*(gw_str_t *) data, key);
+}
+
+
+/* One call of the store: GW_AGAIN, there is more to do. */
+
+static int
+ngx_http_gateway_purge_step(ngx_http_gateway_purge_ctx_t *ctx)
+{
+    int             rc;
+    gw_str_t       *s;
+    gw_store_t     *store;
+    unsigned char   digest[GW_STORE_DIGEST];
+
+    static unsigned char  key[GW_STORE_MAX_KEY];
+
+    if (ctx->key < ctx->keys.nelts) {
+        s = (gw_str_t *) ctx->keys.elts + ctx->key;
+
+        ngx_http_gateway_cache_digest(ctx->zone, s->data, s->len, digest);
+
+        store = ngx_http_gateway_cache_lock(ctx->zone);
+        rc = gw_store_purge_key(store, &ctx->purge, digest);
+        ngx_http_gateway_cache_unlock(ctx->zone);
+
+        ctx->key += (rc != GW_AGAIN);
+
+        return GW_AGAIN;
+    }
+
+    if (ctx->tag < ctx->tags.nelts) {
+        s = (gw_str_t *) ctx->tags.elts + ctx->tag++;
+
+        store = ngx_http_gateway_cache_lock(ctx->zone);
+        gw_store_purge_tag(store, &ctx->purge,
+                           ngx_http_gateway_cache_tag(ctx->zone, *s));
+        ngx_http_gateway_cache_unlock(ctx->zone);
+
+        return GW_AGAIN;
+    }
+
+    store = ngx_http_gateway_cache_lock(ctx->zone);
+
+    if (ctx->pattern.len) {
+        rc = gw_store_purge_match(store, &ctx->purge,
+                                  ngx_http_gateway_purge_match,
+                                  &ctx->pattern, key);
+        if (rc != GW_AGAIN) {
+            ctx->pattern.len = 0;
+            rc = GW_AGAIN;
+        }
+
+    } else {
+        rc = gw_store_purge_end(store, &ctx->purge);
+    }
+
+    ngx_http_gateway_cache_unlock(ctx->zone);
+
+    return rc;
+}
+
+
+/* Tells the subscribers of every zone. */
+
+static void
+ngx_http_gateway_purge_relay(ngx_http_gateway_purge_ctx_t *ctx)
+{
+    u_char                             *p;
+    ngx_str_t                           body;
+    ngx_uint_t                          i;
+    ngx_array_t                        *a;
+    gw_message_t                        m;
+    ngx_http_gateway_channel_info_t     info;
+    ngx_http_gateway_channel_zone_t   **zones;
+
+    static ngx_str_t  name = ngx_string("cache:invalidate");
+
+    a = ngx_http_gateway_channel_zones();
+    zones = a->elts;
+
+    if (a->nelts == 0) {
+        return;
+    }
+
+    p = ngx_pnalloc(ctx->request->pool, ctx->payload.len
+                    + sizeof("{\"type\":\"cache:invalidate\",\"payload\":}"));
+    if (p == NULL) {
+        return;
+    }
+
+    body.data = p;
+    body.len = ngx_sprintf(p, "{\"type\":\"cache:invalidate\",\"payload\":"
+                           "%V}", &ctx->payload)
+               - p;
+
+    for (i = 0; i < a->nelts; i++) {
+
+        if (ngx_http_gateway_message_init(&m, ctx->request->pool, &body,
+                                          NGX_HTTP_GATEWAY_BODY_JSON)
+            != NGX_OK
+            || body.len > zones[i]->max_message
+            || ngx_http_gateway_channel_publish(zones[i], &name, &m, -1,
+                                                &info)
+               != NGX_OK)
+        {
+            ngx_log_error(NGX_LOG_ERR, ctx->request->connection->log, 0,
+                          "gateway_cache_purge: could not tell the "
+                          "subscribers of \"%V\" in channel zone \"%V\"",
+                          &name, &zones[i]->name);
+        }
+    }
+}
+
+
+static void
+ngx_http_gateway_purge_answer(ngx_http_gateway_purge_ctx_t *ctx)
+{
+    u_char              *p;
+    ngx_int_t            rc;
+    ngx_buf_t           *b;
+    ngx_chain_t          out;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+
+    b = ngx_create_temp_buf(r->pool, sizeof("{\"purged\":}")
+                                     + NGX_INT64_LEN);
+    if (b == NULL) {
+        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        return;
+    }
+
+    p = ngx_sprintf(b->pos, "{\"purged\":%uL}", ctx->purge.purged);
+
+    b->last = p;
+    b->last_buf = 1;
+    b->last_in_chain = 1;
+
+    r->headers_out.status = NGX_HTTP_OK;
+    r->headers_out.content_length_n = p - b->pos;
+    ngx_str_set(&r->headers_out.content_type, "application/json");
+    r->headers_out.content_type_len = r->headers_out.content_type.len;
+    r->headers_out.content_type_lowcase = NULL;
+
+    rc = ngx_http_send_header(r);
+
+    if (rc == NGX_OK && !r->header_only) {
+        out.buf = b;
+        out.next = NULL;
+        rc = ngx_http_output_filter(r, &out);
+    }
+
+    ngx_http_finalize_request(r, rc);
+}
+
+
+static void
+ngx_http_gateway_purge_slice(ngx_event_t *ev)
+{
+    ngx_http_gateway_purge_ctx_t *ctx = ev->data;
+
+    ngx_uint_t         i;
+    ngx_connection_t  *c;
+
+    for (i = 0; ngx_http_gateway_purge_step(ctx) == GW_AGAIN; i++) {
+
+        if (i == NGX_HTTP_GATEWAY_PURGE_SLICE) {
+            ngx_post_event(ev, &ngx_posted_next_events);
+            return;
+        }
+    }
+
+    c = ctx->request->connection;
+
+    ngx_http_set_log_request(c->log, ctx->request);
+
+    ngx_http_gateway_purge_relay(ctx);
+    ngx_http_gateway_purge_answer(ctx);
+    ngx_http_run_posted_requests(c);
+}
+
+
+static void *
+ngx_http_gateway_purge_create_loc_conf(ngx_conf_t *cf)
+{
+    return ngx_pcalloc(cf->pool, sizeof(ngx_http_gateway_purge_loc_conf_t));
+}
+
+
+static char *
+ngx_http_gateway_purge(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_gateway_purge_loc_conf_t  *plcf = conf;
+
+    ngx_str_t                 *value;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    if (plcf->zone) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (value[1].len == 0 || ngx_strchr(value[1].data, ':')) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid value \"%V\" in \"gateway_cache_purge\": "
+                           "the name of a \"gateway_cache_zone\" is accepted",
+                           &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    plcf->zone = ngx_http_gateway_cache_zone_get(cf, &value[1]);
+    if (plcf->zone == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_http_gateway_cache_never(cf);
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    clcf->handler = ngx_http_gateway_purge_handler;
+
+    return NGX_CONF_OK;
+}
