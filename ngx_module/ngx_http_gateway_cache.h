@@ -18,5 +18,13 @@
  */
 void ngx_http_gateway_cache_never(ngx_conf_t *cf);
 
+/*
+ * Purges keys and tags (arrays of gw_str_t, which are copied) in the zone of
+ * r's location, or in all where it has none, and tells the subscribers of
+ * cache:invalidate. It may go on after r has ended. NGX_OK or NGX_ERROR.
+ */
+ngx_int_t ngx_http_gateway_cache_purge(ngx_http_request_t *r,
+    ngx_array_t *keys, ngx_array_t *tags);
+
 
 #endif /* NGX_HTTP_GATEWAY_CACHE_H_INCLUDED */

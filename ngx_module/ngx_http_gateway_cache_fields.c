@@ -101,7 +101,7 @@ ngx_http_gateway_cache_spans(gw_field_t *p, ngx_list_t *list,
 
         for (i = 0; i < part->nelts; i++) {
 
-            if ((only && h[i].hash == 0)
+            if ((names && h[i].hash == 0)
                 || (names && ngx_http_gateway_cache_is_one_of(&h[i].key,
                                                               names)
                              != only))

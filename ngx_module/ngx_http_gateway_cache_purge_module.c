@@ -2,26 +2,21 @@
  * gateway_cache_purge: the purge interface.
  *
  * DELETE and PURGE purge the location's gateway_cache_key; POST takes
- * {keys?, pattern?, tags?, cascade?}. The work is done in slices, between
- * which the lock is free and other requests are served, and is then told to
- * the subscribers of the channel cache:invalidate.
+ * {keys?, pattern?, tags?, cascade?}.
  */
 
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include "ngx_http_gateway_cache_int.h"
-#include "ngx_http_gateway_channel.h"
-#include "ngx_http_gateway_channel_zone.h"
 #include "ngx_http_gateway_header.h"
+#include "ngx_http_gateway_purge.h"
 #include "ngx_http_gateway_text.h"
-#include "../src/cache_tag.h"
 #include "../src/json_scan.h"
 #include "../src/utf8.h"
 
 
-#define NGX_HTTP_GATEWAY_PURGE_BODY   (1024 * 1024)
-#define NGX_HTTP_GATEWAY_PURGE_SLICE  64             /* calls of the store */
+#define NGX_HTTP_GATEWAY_PURGE_BODY  (1024 * 1024)
 
 
 typedef struct {
@@ -29,19 +24,9 @@ typedef struct {
 } ngx_http_gateway_purge_loc_conf_t;
 
 
-/* A purge on its way. */
-
 typedef struct {
+    ngx_http_gateway_purge_t        job;       /* must be first */
     ngx_http_request_t             *request;
-    ngx_http_gateway_cache_zone_t  *zone;
-    ngx_array_t                     keys;      /* of gw_str_t */
-    ngx_array_t                     tags;
-    gw_str_t                        pattern;   /* len 0: none */
-    ngx_str_t                       payload;   /* as it was asked for */
-    ngx_uint_t                      key;       /* where it goes on */
-    ngx_uint_t                      tag;
-    gw_store_purge_t                purge;
-    ngx_event_t                     event;
 } ngx_http_gateway_purge_ctx_t;
 
 
@@ -49,7 +34,7 @@ static ngx_int_t ngx_http_gateway_purge_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_http_gateway_purge_method(ngx_http_request_t *r,
     ngx_http_gateway_purge_ctx_t *ctx);
 static void ngx_http_gateway_purge_body(ngx_http_request_t *r);
-static void ngx_http_gateway_purge_slice(ngx_event_t *ev);
+static void ngx_http_gateway_purge_answer(ngx_http_gateway_purge_t *job);
 static void *ngx_http_gateway_purge_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_gateway_purge(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
@@ -102,11 +87,7 @@ ngx_module_t  ngx_http_gateway_cache_purge_module = {
 static void
 ngx_http_gateway_purge_cleanup(void *data)
 {
-    ngx_http_gateway_purge_ctx_t *ctx = data;
-
-    if (ctx->event.posted) {
-        ngx_delete_posted_event(&ctx->event);
-    }
+    ngx_http_gateway_purge_cancel(data);
 }
 
 
@@ -127,20 +108,18 @@ ngx_http_gateway_purge_handler(ngx_http_request_t *r)
     cln = ngx_http_cleanup_add(r, 0);
 
     if (ctx == NULL || cln == NULL
-        || ngx_array_init(&ctx->keys, r->pool, 4, sizeof(gw_str_t)) != NGX_OK
-        || ngx_array_init(&ctx->tags, r->pool, 4, sizeof(gw_str_t)) != NGX_OK)
+        || ngx_http_gateway_purge_init(&ctx->job, plcf->zone, r->pool,
+                                       r->connection->log)
+           != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     cln->handler = ngx_http_gateway_purge_cleanup;
-    cln->data = ctx;
+    cln->data = &ctx->job;
 
     ctx->request = r;
-    ctx->zone = plcf->zone;
-    ctx->event.handler = ngx_http_gateway_purge_slice;
-    ctx->event.data = ctx;
-    ctx->event.log = r->connection->log;
+    ctx->job.done = ngx_http_gateway_purge_answer;
 
     ngx_http_set_ctx(r, ctx, ngx_http_gateway_cache_purge_module);
 
@@ -177,7 +156,7 @@ ngx_http_gateway_purge_start(ngx_http_gateway_purge_ctx_t *ctx)
     ctx->request->read_event_handler = ngx_http_block_reading;
     ctx->request->write_event_handler = ngx_http_request_empty_handler;
 
-    ngx_http_gateway_purge_slice(&ctx->event);
+    ngx_http_gateway_purge_run(&ctx->job);
 }
 
 
@@ -204,7 +183,7 @@ ngx_http_gateway_purge_method(ngx_http_request_t *r,
         return NGX_HTTP_BAD_REQUEST;
     }
 
-    key = ngx_array_push(&ctx->keys);
+    key = ngx_array_push(&ctx->job.keys);
     if (key == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -217,11 +196,11 @@ ngx_http_gateway_purge_method(ngx_http_request_t *r,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    ctx->payload.data = p;
+    ctx->job.payload.data = p;
     p = ngx_cpymem(p, "{\"keys\":[", 9);
     p = gw_json_quote(p, *key);
     p = ngx_cpymem(p, "]}", 2);
-    ctx->payload.len = p - ctx->payload.data;
+    ctx->job.payload.len = p - ctx->job.payload.data;
 
     r->main->count++;
 
@@ -307,26 +286,26 @@ ngx_http_gateway_purge_parse(ngx_http_gateway_purge_ctx_t *ctx,
         return NGX_DECLINED;
     }
 
-    ctx->payload.data = (u_char *) object.text.data;
-    ctx->payload.len = object.text.len;
+    ctx->job.payload.data = (u_char *) object.text.data;
+    ctx->job.payload.len = object.text.len;
 
     it = NULL;
 
     while (gw_json_next(&object, &it, &name, &v)) {
 
         if (gw_json_string_equal(&name, gw_str("keys"))) {
-            rc = ngx_http_gateway_purge_strings(pool, &v, &ctx->keys);
+            rc = ngx_http_gateway_purge_strings(pool, &v, &ctx->job.keys);
 
         } else if (gw_json_string_equal(&name, gw_str("tags"))) {
-            rc = ngx_http_gateway_purge_strings(pool, &v, &ctx->tags);
+            rc = ngx_http_gateway_purge_strings(pool, &v, &ctx->job.tags);
 
         } else if (gw_json_string_equal(&name, gw_str("pattern"))) {
-            rc = ngx_http_gateway_purge_string(pool, &v, &ctx->pattern);
+            rc = ngx_http_gateway_purge_string(pool, &v, &ctx->job.pattern);
 
         } else if (gw_json_string_equal(&name, gw_str("cascade"))
                    && (v.type == GW_JSON_TRUE || v.type == GW_JSON_FALSE))
         {
-            ctx->purge.cascade = (v.type == GW_JSON_TRUE);
+            ctx->job.purge.cascade = (v.type == GW_JSON_TRUE);
             rc = NGX_OK;
 
         } else {
@@ -338,7 +317,7 @@ ngx_http_gateway_purge_parse(ngx_http_gateway_purge_ctx_t *ctx,
         }
     }
 
-    return (ctx->keys.nelts || ctx->tags.nelts || ctx->pattern.len)
+    return (ctx->job.keys.nelts || ctx->job.tags.nelts || ctx->job.pattern.len)
            ? NGX_OK : NGX_DECLINED;
 }
 
@@ -423,126 +402,11 @@ ngx_http_gateway_purge_body(ngx_http_request_t *r)
 }
 
 
-static bool
-ngx_http_gateway_purge_match(void *data, gw_str_t key)
-{
-    return gw_cache_glob(*(gw_str_t *) data, key);
-}
-
-
-/* One call of the store: GW_AGAIN, there is more to do. */
-
-static int
-ngx_http_gateway_purge_step(ngx_http_gateway_purge_ctx_t *ctx)
-{
-    int             rc;
-    gw_str_t       *s;
-    gw_store_t     *store;
-    unsigned char   digest[GW_STORE_DIGEST];
-
-    static unsigned char  key[GW_STORE_MAX_KEY];
-
-    if (ctx->key < ctx->keys.nelts) {
-        s = (gw_str_t *) ctx->keys.elts + ctx->key;
-
-        ngx_http_gateway_cache_digest(ctx->zone, s->data, s->len, digest);
-
-        store = ngx_http_gateway_cache_lock(ctx->zone);
-        rc = gw_store_purge_key(store, &ctx->purge, digest);
-        ngx_http_gateway_cache_unlock(ctx->zone);
-
-        ctx->key += (rc != GW_AGAIN);
-
-        return GW_AGAIN;
-    }
-
-    if (ctx->tag < ctx->tags.nelts) {
-        s = (gw_str_t *) ctx->tags.elts + ctx->tag++;
-
-        store = ngx_http_gateway_cache_lock(ctx->zone);
-        gw_store_purge_tag(store, &ctx->purge,
-                           ngx_http_gateway_cache_tag(ctx->zone, *s));
-        ngx_http_gateway_cache_unlock(ctx->zone);
-
-        return GW_AGAIN;
-    }
-
-    store = ngx_http_gateway_cache_lock(ctx->zone);
-
-    if (ctx->pattern.len) {
-        rc = gw_store_purge_match(store, &ctx->purge,
-                                  ngx_http_gateway_purge_match,
-                                  &ctx->pattern, key);
-        if (rc != GW_AGAIN) {
-            ctx->pattern.len = 0;
-            rc = GW_AGAIN;
-        }
-
-    } else {
-        rc = gw_store_purge_end(store, &ctx->purge);
-    }
-
-    ngx_http_gateway_cache_unlock(ctx->zone);
-
-    return rc;
-}
-
-
-/* Tells the subscribers of every zone. */
-
 static void
-ngx_http_gateway_purge_relay(ngx_http_gateway_purge_ctx_t *ctx)
+ngx_http_gateway_purge_answer(ngx_http_gateway_purge_t *job)
 {
-    u_char                             *p;
-    ngx_str_t                           body;
-    ngx_uint_t                          i;
-    ngx_array_t                        *a;
-    gw_message_t                        m;
-    ngx_http_gateway_channel_info_t     info;
-    ngx_http_gateway_channel_zone_t   **zones;
+    ngx_http_gateway_purge_ctx_t *ctx = (ngx_http_gateway_purge_ctx_t *) job;
 
-    static ngx_str_t  name = ngx_string("cache:invalidate");
-
-    a = ngx_http_gateway_channel_zones();
-    zones = a->elts;
-
-    if (a->nelts == 0) {
-        return;
-    }
-
-    p = ngx_pnalloc(ctx->request->pool, ctx->payload.len
-                    + sizeof("{\"type\":\"cache:invalidate\",\"payload\":}"));
-    if (p == NULL) {
-        return;
-    }
-
-    body.data = p;
-    body.len = ngx_sprintf(p, "{\"type\":\"cache:invalidate\",\"payload\":"
-                           "%V}", &ctx->payload)
-               - p;
-
-    for (i = 0; i < a->nelts; i++) {
-
-        if (ngx_http_gateway_message_init(&m, ctx->request->pool, &body,
-                                          NGX_HTTP_GATEWAY_BODY_JSON)
-            != NGX_OK
-            || body.len > zones[i]->max_message
-            || ngx_http_gateway_channel_publish(zones[i], &name, &m, -1,
-                                                &info)
-               != NGX_OK)
-        {
-            ngx_log_error(NGX_LOG_ERR, ctx->request->connection->log, 0,
-                          "gateway_cache_purge: could not tell the "
-                          "subscribers of \"%V\" in channel zone \"%V\"",
-                          &name, &zones[i]->name);
-        }
-    }
-}
-
-
-static void
-ngx_http_gateway_purge_answer(ngx_http_gateway_purge_ctx_t *ctx)
-{
     u_char              *p;
     ngx_int_t            rc;
     ngx_buf_t           *b;
@@ -551,6 +415,8 @@ ngx_http_gateway_purge_answer(ngx_http_gateway_purge_ctx_t *ctx)
 
     r = ctx->request;
 
+    ngx_http_set_log_request(r->connection->log, r);
+
     b = ngx_create_temp_buf(r->pool, sizeof("{\"purged\":}")
                                      + NGX_INT64_LEN);
     if (b == NULL) {
@@ -558,7 +424,7 @@ ngx_http_gateway_purge_answer(ngx_http_gateway_purge_ctx_t *ctx)
         return;
     }
 
-    p = ngx_sprintf(b->pos, "{\"purged\":%uL}", ctx->purge.purged);
+    p = ngx_sprintf(b->pos, "{\"purged\":%uL}", ctx->job.purge.purged);
 
     b->last = p;
     b->last_buf = 1;
@@ -579,32 +445,6 @@ ngx_http_gateway_purge_answer(ngx_http_gateway_purge_ctx_t *ctx)
     }
 
     ngx_http_finalize_request(r, rc);
-}
-
-
-static void
-ngx_http_gateway_purge_slice(ngx_event_t *ev)
-{
-    ngx_http_gateway_purge_ctx_t *ctx = ev->data;
-
-    ngx_uint_t         i;
-    ngx_connection_t  *c;
-
-    for (i = 0; ngx_http_gateway_purge_step(ctx) == GW_AGAIN; i++) {
-
-        if (i == NGX_HTTP_GATEWAY_PURGE_SLICE) {
-            ngx_post_event(ev, &ngx_posted_next_events);
-            return;
-        }
-    }
-
-    c = ctx->request->connection;
-
-    ngx_http_set_log_request(c->log, ctx->request);
-
-    ngx_http_gateway_purge_relay(ctx);
-    ngx_http_gateway_purge_answer(ctx);
-    ngx_http_run_posted_requests(c);
 }
 
 

@@ -128,7 +128,7 @@ function judge (all, results) {
     if (ok) {
       report(!known.has(id), id, 'passes, take it off the list')
     } else if (known.has(id)) {
-      console.log(`ok ${++number} - ${id} # TODO ${known.get(id)}`)
+      console.log(`not ok ${++number} - ${id} # TODO ${known.get(id)}`)
     } else {
       report(false, `${id} (${kind})`, why)
     }
