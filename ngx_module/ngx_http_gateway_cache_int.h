@@ -5,6 +5,7 @@
  *   _zone.c      gateway_cache_zone: shared memory, wake-ups, counters, purge
  *   _lookup.c    PRECONTENT: looks up and decides
  *   _wait.c      requests that wait for another one's answer
+ *   _follow.c    requests that are served while it comes
  *   _serve.c     answers from the store
  *   _filter.c    what comes from upstream: revalidation, stale on error
  *   _store.c     takes responses into the store
@@ -130,7 +131,8 @@ typedef struct {
 
 typedef struct {
     gw_cache_meta_t                     policy;
-    uint64_t                            fields;    /* their number */
+    uint32_t                            fields;    /* their number */
+    uint32_t                            ready;     /* to be followed */
 } ngx_http_gateway_cache_meta_t;
 
 
@@ -322,6 +324,20 @@ ngx_int_t ngx_http_gateway_cache_variant(ngx_http_gateway_cache_ctx_t *ctx,
 ngx_int_t ngx_http_gateway_cache_park(ngx_http_gateway_cache_ctx_t *ctx);
 void ngx_http_gateway_cache_woken(void);
 void ngx_http_gateway_cache_wait_init(void);
+
+
+/* _follow.c */
+
+void ngx_http_gateway_cache_follow_init(void);
+void ngx_http_gateway_cache_follow_woken(void);
+
+/* Whether what is being filled (ref, info, meta) may be served to ctx while
+ * it comes. */
+ngx_uint_t ngx_http_gateway_cache_follow_fits(
+    ngx_http_gateway_cache_ctx_t *ctx);
+
+/* Serves it: NGX_DONE, or a status. */
+ngx_int_t ngx_http_gateway_cache_follow(ngx_http_gateway_cache_ctx_t *ctx);
 
 
 /* _serve.c */

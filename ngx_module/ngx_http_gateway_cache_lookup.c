@@ -462,6 +462,44 @@ ngx_http_gateway_cache_release(ngx_http_gateway_cache_ctx_t *ctx)
 }
 
 
+/* Pins what another one is filling; 0: it is not to be followed. */
+
+static ngx_uint_t
+ngx_http_gateway_cache_attach(ngx_http_gateway_cache_ctx_t *ctx)
+{
+    gw_store_t  *store;
+
+    store = ngx_http_gateway_cache_lock(ctx->zone);
+
+    if (gw_store_attach(store, (unsigned) ngx_http_gateway_slot, &ctx->id,
+                        &ctx->ref)
+        == GW_OK)
+    {
+        gw_store_info(store, &ctx->ref, &ctx->info);
+        ngx_memcpy(&ctx->meta, ctx->info.meta, sizeof(ctx->meta));
+        ctx->pinned = 1;
+        ctx->collapsed = 1;
+    }
+
+    ngx_http_gateway_cache_unlock(ctx->zone);
+
+    if (!ctx->pinned) {
+        return 0;
+    }
+
+    /* what was read of a stale one is no longer it */
+    ctx->stored.fields = NULL;
+
+    if (ngx_http_gateway_cache_follow_fits(ctx)) {
+        return 1;
+    }
+
+    ngx_http_gateway_cache_release(ctx);
+
+    return 0;
+}
+
+
 /* Goes on to the content handler, alone or for all who ask for the same, or
  * waits for who does. */
 
@@ -493,7 +531,10 @@ ngx_http_gateway_cache_fetch(ngx_http_gateway_cache_ctx_t *ctx,
 
     if (rc == GW_AGAIN) {
         ngx_http_gateway_cache_release(ctx);
-        return ngx_http_gateway_cache_park(ctx);
+
+        return ngx_http_gateway_cache_attach(ctx)
+               ? ngx_http_gateway_cache_follow(ctx)
+               : ngx_http_gateway_cache_park(ctx);
     }
 
     if (rc != GW_OK) {

@@ -774,6 +774,7 @@ ngx_http_gateway_cache_init_process(ngx_cycle_t *cycle)
     ngx_http_gateway_cache_main_conf_t   *mcf;
 
     ngx_http_gateway_cache_wait_init();
+    ngx_http_gateway_cache_follow_init();
 
     mcf = ngx_http_cycle_get_module_main_conf(cycle,
                                               ngx_http_gateway_cache_module);

@@ -232,6 +232,32 @@ ngx_http_gateway_cache_alias_store(ngx_http_gateway_cache_ctx_t *ctx)
 }
 
 
+/* Takes the memory of all of it: from then on others may follow it. */
+
+static int
+ngx_http_gateway_cache_reserve(ngx_http_gateway_cache_ctx_t *ctx,
+    ngx_http_gateway_cache_new_t *new, uint64_t now)
+{
+    int          rc;
+    gw_store_t  *store;
+
+    do {
+        store = ngx_http_gateway_cache_lock(ctx->zone);
+
+        rc = gw_store_reserve(store, &ctx->object, now, new->n.size);
+
+        if (rc == GW_OK) {
+            new->meta.ready = 1;
+            gw_store_update(store, &ctx->object, &new->meta, new->n.dead_at);
+        }
+
+        ngx_http_gateway_cache_unlock(ctx->zone);
+    } while (rc == GW_AGAIN);
+
+    return rc;
+}
+
+
 /* NGX_OK, or NGX_DECLINED: there is no room, or it is too large. */
 
 static ngx_int_t
@@ -253,23 +279,15 @@ ngx_http_gateway_cache_begin(ngx_http_gateway_cache_ctx_t *ctx,
 
     ngx_http_gateway_cache_unlock(ctx->zone);
 
+    if (rc == GW_OK) {
+        ctx->filling = 1;
+
+        if (!new->n.same_body && new->n.size != GW_STORE_UNKNOWN) {
+            rc = ngx_http_gateway_cache_reserve(ctx, new, now);
+        }
+    }
+
     ngx_http_gateway_cache_wake(&wake);
-
-    if (rc != GW_OK) {
-        return NGX_DECLINED;
-    }
-
-    ctx->filling = 1;
-
-    if (new->n.same_body || new->n.size == GW_STORE_UNKNOWN) {
-        return NGX_OK;
-    }
-
-    do {
-        store = ngx_http_gateway_cache_lock(ctx->zone);
-        rc = gw_store_reserve(store, &ctx->object, now, new->n.size);
-        ngx_http_gateway_cache_unlock(ctx->zone);
-    } while (rc == GW_AGAIN);
 
     return rc == GW_OK ? NGX_OK : NGX_DECLINED;
 }

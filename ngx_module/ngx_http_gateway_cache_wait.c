@@ -102,6 +102,8 @@ ngx_http_gateway_cache_woken(void)
 {
     ngx_queue_t   woken, *q;
 
+    ngx_http_gateway_cache_follow_woken();
+
     if (ngx_queue_empty(&ngx_http_gateway_cache_waiting)) {
         return;
     }

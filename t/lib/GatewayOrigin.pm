@@ -10,7 +10,9 @@ package GatewayOrigin;
 #   $origin->port; $origin->requests('/a'); $origin->stop;
 #
 # The handler runs in a child, and returns status, lines of the header, body
-# and, where the answer is to be late, seconds. For other protocols than HTTP
+# and, where the answer is to be late, seconds; then, where it is to stop in the
+# middle of the body, code that returns when it is to go on, or false where the
+# connection is to be closed. For other protocols than HTTP
 # `raw` returns all bytes of the answer to what has come at first.
 
 use strict;
@@ -82,6 +84,16 @@ sub stop {
 sub DESTROY { $_[0]->stop }
 
 
+sub _write {
+    my ($client, $bytes) = @_;
+
+    while (length $bytes) {
+        my $n = syswrite $client, $bytes or return;
+        substr $bytes, 0, $n, '';
+    }
+}
+
+
 sub _serve {
     my ($self) = @_;
 
@@ -106,18 +118,21 @@ sub _serve {
 
         syswrite $log, "$uri\n";
 
-        my ($status, $lines, $body, $late) = $self->{handler}->($uri, $head);
+        my ($status, $lines, $body, $late, $hold)
+            = $self->{handler}->($uri, $head);
         sleep $late if $late;
 
         my $answer = join "\r\n", "HTTP/1.1 $status", @$lines,
             'Content-Length: ' . length $body, 'Connection: close', '',
             $head =~ /^HEAD/ ? '' : $body;
 
-        while (length $answer) {
-            my $n = syswrite $client, $answer;
-            last unless $n;
-            substr $answer, 0, $n, '';
+        if ($hold) {
+            my $half = int(length($body) / 2);
+            _write($client, substr $answer, 0, length($answer) - $half, '');
+            $answer = '' unless $hold->();
         }
+
+        _write($client, $answer);
         close $client;
     }
 }
