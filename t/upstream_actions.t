@@ -232,6 +232,7 @@ for (['a:1m', 'invalid value "a:1m" in "gateway_upstream_actions"'],
     my ($value, $message) = @$_;
     my $bad = GatewayNginx->new(start => 0,
         http => "gateway_upstream_actions $value;");
+    local $ENV{LD_PRELOAD} = $ENV{GATEWAY_PRELOAD} || '';
     my $command = ($ENV{TEST_NGINX_BINARY} || 'nginx')
         . " -t -p '" . $bad->prefix . "' -c conf/nginx.conf -e logs/t.log";
     like(scalar(`$command 2>&1`), qr/\Q$message\E/, "refused: $value");
