@@ -163,7 +163,8 @@ static ngx_inline uint32_t *
 ngx_http_gateway_limit_bucket(ngx_http_gateway_limit_sh_t *sh,
     const uint64_t digest[2])
 {
-    return &sh->buckets[(uint32_t) digest[1] % sh->nnodes];
+    /* the same as a remainder, without a division */
+    return &sh->buckets[((digest[1] & 0xffffffff) * sh->nnodes) >> 32];
 }
 
 
@@ -393,7 +394,11 @@ ngx_http_gateway_limit_take(ngx_http_gateway_limit_item_t *items,
     ngx_http_gateway_limit_item_t  *item;
     ngx_http_gateway_limit_item_t  *sorted[NGX_HTTP_GATEWAY_LIMIT_MOST];
 
-    ngx_http_gateway_limit_sort(items, sorted, n);
+    sorted[0] = items;
+
+    if (n > 1) {
+        ngx_http_gateway_limit_sort(items, sorted, n);
+    }
 
     rc = NGX_OK;
 

@@ -99,22 +99,38 @@ gw_siphash(const uint64_t key[2], const void *data, size_t len)
 }
 
 
-void
-gw_siphash128(const uint64_t key[2], const void *data, size_t len,
-    uint64_t digest[2])
+static inline void
+digest128(const uint64_t key[2], unsigned c, unsigned d, const void *data,
+    size_t len, uint64_t digest[2])
 {
     uint64_t v[4];
 
     start(v, key);
     v[1] ^= 0xee;
 
-    absorb(v, 2, data, len);
+    absorb(v, c, data, len);
 
     v[2] ^= 0xee;
-    rounds(v, 4);
+    rounds(v, d);
     digest[0] = word(v);
 
     v[1] ^= 0xdd;
-    rounds(v, 4);
+    rounds(v, d);
     digest[1] = word(v);
+}
+
+
+void
+gw_siphash128(const uint64_t key[2], const void *data, size_t len,
+    uint64_t digest[2])
+{
+    digest128(key, 1, 3, data, len, digest);
+}
+
+
+void
+gw_siphash128_2_4(const uint64_t key[2], const void *data, size_t len,
+    uint64_t digest[2])
+{
+    digest128(key, 2, 4, data, len, digest);
 }

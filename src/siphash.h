@@ -16,10 +16,14 @@
 uint64_t gw_siphash(const uint64_t key[2], const void *data, size_t len);
 
 /*
- * SipHash-2-4, 128 bits: stands for the key itself, also where it is not
- * kept. Among 2^32 keys two have the same with a chance of 2^-65.
+ * SipHash-1-3, 128 bits: stands for the key itself, also where it is not
+ * kept. Among 2^32 keys two have the same with a chance of 2^-65. The other
+ * is SipHash-2-4, of which there are vectors: for what outlives a process, or
+ * is seen from outside.
  */
 void gw_siphash128(const uint64_t key[2], const void *data, size_t len,
+    uint64_t digest[2]);
+void gw_siphash128_2_4(const uint64_t key[2], const void *data, size_t len,
     uint64_t digest[2]);
 
 #endif /* GW_SIPHASH_H_INCLUDED */

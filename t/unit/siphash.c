@@ -22,7 +22,7 @@ digest_of(size_t len, unsigned char out[16])
 {
     uint64_t digest[2];
 
-    gw_siphash128(key, data, len, digest);
+    gw_siphash128_2_4(key, data, len, digest);
     memcpy(out, digest, 16);
 }
 
@@ -62,7 +62,7 @@ static void
 test_everything_counts(void **state)
 {
     size_t len, i;
-    uint64_t before;
+    uint64_t before, short_one[2], short_other[2];
     unsigned char out[16], other[16];
 
     (void) state;
@@ -75,11 +75,18 @@ test_everything_counts(void **state)
         digest_of(len + 1, other);
         assert_memory_not_equal(out, other, 16);
 
+        gw_siphash128(key, data, len, short_one);
+        gw_siphash128(key, data, len + 1, short_other);
+        assert_memory_not_equal(short_one, short_other, 16);
+
         for (i = 0; i < len; i++) {
             data[i] ^= 0x80;
             assert_true(before != gw_siphash(key, data, len));
             digest_of(len, other);
             assert_memory_not_equal(out, other, 16);
+            gw_siphash128(key, data, len, short_other);
+            assert_true(short_one[0] != short_other[0]);
+            assert_true(short_one[1] != short_other[1]);
             data[i] ^= 0x80;
         }
     }
