@@ -1,0 +1,62 @@
+/*
+ * Channels that are shared through Redis: publishing, and being in step.
+ *
+ * With redis= on its zone a channel's sequence and history are Redis's; every
+ * node has a mirror of them in its own zone, from which its clients are
+ * served. What is published goes to Redis first and comes into all mirrors
+ * from there. Without redis=, or while Redis is away, all is done at once on
+ * this node, in an epoch of its own.
+ *
+ * Use these in place of ngx_http_gateway_channel_publish() and before
+ * ngx_http_gateway_channel_info(), _read() and joining.
+ */
+
+#ifndef NGX_HTTP_GATEWAY_MIRROR_H_INCLUDED
+#define NGX_HTTP_GATEWAY_MIRROR_H_INCLUDED
+
+
+#include "ngx_http_gateway_channel.h"
+
+
+/* Something under way; freed before done is called, or by cancel. */
+typedef struct ngx_http_gateway_mirror_op_s  ngx_http_gateway_mirror_op_t;
+
+/* rc as of ngx_http_gateway_channel_publish(); of a sync always NGX_OK, and
+ * info is NULL. Called once, from the event loop. */
+typedef void (*ngx_http_gateway_mirror_pt)(void *data, ngx_int_t rc,
+    ngx_http_gateway_channel_info_t *info);
+
+/*
+ * Publishes. NGX_AGAIN: *op is under way, done will be called (in the order
+ * of publishing, for one channel); info is not filled. Anything else is the
+ * outcome, at once, as of ngx_http_gateway_channel_publish(). What m points to
+ * is copied. done NULL: nobody wants to know, op is not set. It takes at most
+ * the Redis's timeout.
+ */
+ngx_int_t ngx_http_gateway_mirror_publish(
+    ngx_http_gateway_channel_zone_t *zone, ngx_str_t *name, gw_message_t *m,
+    int64_t expected, ngx_http_gateway_channel_info_t *info,
+    ngx_http_gateway_mirror_pt done, void *data,
+    ngx_http_gateway_mirror_op_t **op);
+
+/* Drops the channel's messages; rc as of ngx_http_gateway_channel_delete(). */
+ngx_int_t ngx_http_gateway_mirror_delete(
+    ngx_http_gateway_channel_zone_t *zone, ngx_str_t *name,
+    ngx_http_gateway_mirror_pt done, void *data,
+    ngx_http_gateway_mirror_op_t **op);
+
+/*
+ * Brings the mirrors of the channels into step with Redis, so that joining
+ * and reading give what they give on any node. NGX_OK: they are, or Redis is
+ * away; NGX_AGAIN: done will be called; NGX_ERROR: no memory. The names are
+ * copied. Where the zone has no Redis this costs one comparison.
+ */
+ngx_int_t ngx_http_gateway_mirror_sync(ngx_http_gateway_channel_zone_t *zone,
+    ngx_str_t *names, ngx_uint_t n, ngx_http_gateway_mirror_pt done,
+    void *data, ngx_http_gateway_mirror_op_t **op);
+
+/* done will not be called any more; what was published is published. */
+void ngx_http_gateway_mirror_cancel(ngx_http_gateway_mirror_op_t *op);
+
+
+#endif /* NGX_HTTP_GATEWAY_MIRROR_H_INCLUDED */
