@@ -17,6 +17,7 @@
 
 #include "ngx_http_gateway_redis.h"
 #include "ngx_http_gateway_metrics.h"
+#include "ngx_http_gateway_text.h"
 
 
 #define NGX_HTTP_GATEWAY_REDIS_RUN_ID   40
@@ -76,7 +77,6 @@ struct ngx_http_gateway_redis_command_s {
 
     u_char                             *buf;       /* encoded */
     size_t                              len;
-    size_t                              size;      /* of the inline block */
     u_char                             *large;     /* buf, if not inline */
 
     /* where in buf these stand, 0: nowhere; see .._command_stamp() */
@@ -92,8 +92,6 @@ struct ngx_http_gateway_redis_command_s {
     int                                 slot;      /* of a Cluster, -1: any */
     unsigned                            tries:8;
     unsigned                            raw:1;     /* errors are its own */
-    unsigned                            asking:1;  /* its answer is of ASKING,
-                                                    * handled by nobody */
 };
 
 
@@ -172,6 +170,9 @@ typedef struct {
     /* In each worker at its start; and at its end. */
     void                              (*start)(ngx_http_gateway_redis_t *r);
     void                              (*stop)(ngx_http_gateway_redis_t *r);
+
+    /* Of a key; NULL where there are no slots. */
+    int                               (*slot)(ngx_str_t *key);
 
     /* A link that is ready, for a slot, -1: any. NULL: away. */
     ngx_http_gateway_redis_link_t    *(*pick)(ngx_http_gateway_redis_t *r,
@@ -307,6 +308,12 @@ void ngx_http_gateway_redis_command_reply(
 void ngx_http_gateway_redis_command_stamp(
     ngx_http_gateway_redis_link_t *link,
     ngx_http_gateway_redis_command_t *command);
+
+/* Puts a script's text in place of its digest. */
+ngx_int_t ngx_http_gateway_redis_command_text(
+    ngx_http_gateway_redis_command_t *command);
+/* Of the event `lost`. */
+void ngx_http_gateway_redis_lost_handler(ngx_event_t *ev);
 
 /* Whether an error reply begins with the word. */
 ngx_uint_t ngx_http_gateway_redis_error_is(redisReply *reply, char *word);
