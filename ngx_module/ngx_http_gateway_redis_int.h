@@ -4,6 +4,7 @@
  *     _module.c     the directive, and starting and ending in a worker
  *     _command.c    commands: encoded once, kept until they are answered
  *     _link.c       one connection to one server
+ *     _hello.c      its TLS, handshake and keep-alive
  *     _route.c      which link a command takes: one server, tried in turn
  *     _share.c      the zone of a node: its leader, subscriptions, nodes
  *
@@ -35,7 +36,7 @@
 
 /* ms */
 #define NGX_HTTP_GATEWAY_REDIS_TICK          100
-#define NGX_HTTP_GATEWAY_REDIS_KEEPALIVE     1000
+#define NGX_HTTP_GATEWAY_REDIS_KEEPALIVE     500
 #define NGX_HTTP_GATEWAY_REDIS_BACKOFF       100
 #define NGX_HTTP_GATEWAY_REDIS_MAX_BACKOFF   5000
 
@@ -145,7 +146,7 @@ struct ngx_http_gateway_redis_link_s {
 
     ngx_queue_t                         commands;  /* sent, then unsent */
     ngx_queue_t                        *unsent;    /* == &commands: none */
-    size_t                              offset_sent;  /* of unsent */
+    size_t                              unsent_pos;   /* in it */
     ngx_uint_t                          ncommands;
     size_t                              nbytes;
 
@@ -159,6 +160,7 @@ struct ngx_http_gateway_redis_link_s {
     ngx_event_t                         flush;     /* posted */
     ngx_msec_t                          backoff;
     ngx_msec_t                          heard;     /* ngx_current_msec */
+    ngx_msec_t                          since;     /* it is ready */
     ngx_uint_t                          attempt;   /* which address */
     ngx_log_t                           log;       /* writes into reason */
 };
@@ -273,9 +275,16 @@ void ngx_http_gateway_redis_link_start(ngx_http_gateway_redis_link_t *link,
     ngx_http_gateway_redis_server_t *server, ngx_msec_t delay);
 /* For good, down is not called; the link's memory is the owner's again. */
 void ngx_http_gateway_redis_link_stop(ngx_http_gateway_redis_link_t *link);
-/* Closes it, calls down and tries again after the back-off. */
+/* Closes it, calls down and tries again after the back-off. NULL: the reason
+ * is there already. */
 void ngx_http_gateway_redis_link_fail(ngx_http_gateway_redis_link_t *link,
-    char *fmt, ...);
+    const char *fmt, ...);
+void ngx_http_gateway_redis_link_reason(ngx_http_gateway_redis_link_t *link,
+    const void *text, size_t len);
+/* Whether the script was sent on it; from now on it was. */
+ngx_uint_t ngx_http_gateway_redis_link_knows(
+    ngx_http_gateway_redis_link_t *link,
+    ngx_http_gateway_redis_script_t *script);
 
 /* Takes a command made by .._command_make(), at the end of its queue; RUN_ID
  * and DEADLINE are stamped. NGX_DECLINED: too much waits. Is sent when the
@@ -283,6 +292,21 @@ void ngx_http_gateway_redis_link_fail(ngx_http_gateway_redis_link_t *link,
 ngx_int_t ngx_http_gateway_redis_link_send(
     ngx_http_gateway_redis_link_t *link,
     ngx_http_gateway_redis_command_t *command);
+
+
+/* What is said on a link besides commands. */
+
+ngx_int_t ngx_http_gateway_redis_hello(ngx_http_gateway_redis_link_t *link);
+void ngx_http_gateway_redis_link_keepalive(ngx_event_t *ev);
+redisReader *ngx_http_gateway_redis_reader(
+    ngx_http_gateway_redis_link_t *link);
+
+#if (NGX_SSL)
+ngx_int_t ngx_http_gateway_redis_tls_start(ngx_connection_t *c,
+    ngx_http_gateway_redis_t *redis, ngx_http_gateway_redis_server_t *server);
+ngx_int_t ngx_http_gateway_redis_tls_check(ngx_connection_t *c,
+    ngx_http_gateway_redis_server_t *server);
+#endif
 
 
 /* Commands. */
