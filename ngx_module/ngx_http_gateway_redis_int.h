@@ -252,6 +252,7 @@ struct ngx_http_gateway_redis_s {
     ngx_http_gateway_redis_link_t      *link;      /* standalone, Sentinel */
     ngx_http_gateway_redis_link_t      *subscription;   /* as above */
     ngx_uint_t                          confirmed; /* subscriptions */
+    ngx_uint_t                          failures;  /* in a row, of URLs */
     ngx_event_t                         tick;
     ngx_event_t                         lost;      /* posted: answers NULL */
     ngx_queue_t                         failed;    /* commands */
@@ -343,6 +344,16 @@ void ngx_http_gateway_redis_lost_handler(ngx_event_t *ev);
 ngx_uint_t ngx_http_gateway_redis_error_is(redisReply *reply, char *word);
 
 
+/* Where there is one server at a time. */
+
+/* A link for the subscriptions, which stays on the server of redis->link. */
+ngx_http_gateway_redis_link_t *ngx_http_gateway_redis_subscription(
+    ngx_http_gateway_redis_t *redis);
+/* SUBSCRIBE to all topics, sharded ones too. */
+ngx_int_t ngx_http_gateway_redis_subscribe_all(
+    ngx_http_gateway_redis_link_t *link);
+
+
 /* State, told by the route. */
 
 /* Commands are taken by (a part of) the servers; are no longer: why. */
@@ -353,11 +364,10 @@ void ngx_http_gateway_redis_is_down(ngx_http_gateway_redis_t *redis,
 
 /* The node's share. */
 
-extern ngx_http_gateway_redis_user_t  ngx_http_gateway_redis_nodes_user;
-
 ngx_int_t ngx_http_gateway_redis_share_zone(ngx_conf_t *cf,
     ngx_http_gateway_redis_t *redis);
-ngx_int_t ngx_http_gateway_redis_share_start(ngx_http_gateway_redis_t *redis);
+/* Takes the lead where nobody has it. */
+void ngx_http_gateway_redis_share_lead(ngx_http_gateway_redis_t *redis);
 /* Called in a living worker for one that is dead, and at one's own end. */
 void ngx_http_gateway_redis_share_died(ngx_http_gateway_redis_t *redis,
     ngx_uint_t slot);
@@ -372,13 +382,18 @@ void ngx_http_gateway_redis_share_message(ngx_http_gateway_redis_t *redis,
     redisReply *reply);
 
 /*
- * The channels to subscribe to: i counts from 0, NGX_DONE at the end. buf has
- * room for the longest, *name is in it. *sharded says which kind it is, and
- * *bucket, -1 for one that is not.
+ * The channels to subscribe to: how many, and the i-th, NGX_DONE at the end.
+ * buf has room for the longest, *name is in it. *bucket is that of a sharded
+ * one, else -1.
  */
+ngx_uint_t ngx_http_gateway_redis_share_topics(
+    ngx_http_gateway_redis_t *redis);
 size_t ngx_http_gateway_redis_share_room(ngx_http_gateway_redis_t *redis);
 ngx_int_t ngx_http_gateway_redis_share_topic(ngx_http_gateway_redis_t *redis,
     ngx_uint_t i, u_char *buf, ngx_str_t *name, ngx_int_t *bucket);
+
+
+extern ngx_module_t  ngx_http_gateway_redis_module;
 
 
 #endif /* NGX_HTTP_GATEWAY_REDIS_INT_H_INCLUDED */
