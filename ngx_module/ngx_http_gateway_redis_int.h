@@ -240,6 +240,7 @@ struct ngx_http_gateway_redis_s {
     ngx_resolver_t                     *resolver;  /* NULL: none */
     ngx_array_t                         uses;
     ngx_http_gateway_metric_t          *seconds;
+    ngx_str_t                           label;     /* name="..." */
     ngx_shm_zone_t                     *zone;
     u_char                             *file;      /* of the first use */
     ngx_uint_t                          line;
