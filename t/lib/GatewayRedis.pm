@@ -150,7 +150,7 @@ sub start {
 sub wait_ready {
     my ($self, $timeout) = @_;
 
-    return GatewayProcess::wait_for($timeout || 10, sub {
+    return GatewayProcess::wait_for($timeout // 10, sub {
         return 1 if eval { $self->command('PING') eq 'PONG' };
     });
 }

@@ -85,7 +85,7 @@ sub url {
 sub wait_ready {
     my ($self, $timeout) = @_;
 
-    return GatewayProcess::wait_for($timeout || 20, sub {
+    return GatewayProcess::wait_for($timeout // 20, sub {
         !grep { !eval { _is_well($_) } } grep { $_->pid } $self->nodes;
     });
 }
@@ -156,7 +156,7 @@ sub wait_owner {
 
     my $slot = $self->slot($key);
 
-    return GatewayProcess::wait_for($timeout || 20, sub {
+    return GatewayProcess::wait_for($timeout // 20, sub {
         my %say;
         for my $node (grep { $_->pid } $self->nodes) {
             my $owner = eval { $self->owner($slot, $node) } or return;
