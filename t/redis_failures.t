@@ -131,7 +131,7 @@ sub gets {
 }
 
 
-sub token { return GatewayJWT::hs256({ jti => $_[0], sub => 'u' }, $secret) }
+sub ticket { return hs256($secret, { jti => $_[0], sub => 'u' }) }
 
 sub who {
     my ($node, $token) = @_;
@@ -179,7 +179,7 @@ my %alone = (
     revocation => sub {
         my ($node) = @_;
         my $jti = 'j' . ++$next;
-        my $token = token($jti);
+        my $token = ticket($jti);
         my @got = (who($node, $token), revoke($node, $jti),
             eventually(sub { who($node, $token) == 401 }));
         return "@got" eq '200 202 1' ? () : "revoked: @got";
@@ -232,7 +232,7 @@ my %together = (
     revocation => sub {
         my ($here, $there) = @_;
         my $jti = 'j' . ++$next;
-        my $token = token($jti);
+        my $token = ticket($jti);
         who($there, $token);
         revoke($here, $jti);
         return eventually(sub { who($there, $token) == 401 })
