@@ -206,6 +206,8 @@ typedef struct {
     /* It is the leader no more. */
     void                              (*unsubscribe)(
                                           ngx_http_gateway_redis_t *r);
+    /* In the others, as often: be where the leader is. NULL: they are. */
+    void                              (*follow)(ngx_http_gateway_redis_t *r);
 } ngx_http_gateway_redis_route_t;
 
 extern ngx_http_gateway_redis_route_t  ngx_http_gateway_redis_standalone;
@@ -254,6 +256,7 @@ struct ngx_http_gateway_redis_s {
     ngx_http_gateway_redis_link_t      *subscription;   /* as above */
     ngx_uint_t                          confirmed; /* subscriptions */
     ngx_uint_t                          failures;  /* in a row, of URLs */
+    ngx_uint_t                          deaf;      /* the same, to subscribe */
     ngx_event_t                         tick;
     ngx_event_t                         lost;      /* posted: answers NULL */
     ngx_queue_t                         failed;    /* commands */
@@ -264,6 +267,7 @@ struct ngx_http_gateway_redis_s {
     unsigned                            leads:1;
     unsigned                            subscribed:1;
     unsigned                            told:1;    /* that it is away */
+    unsigned                            told_deaf:1;
 };
 
 
@@ -275,6 +279,9 @@ void ngx_http_gateway_redis_link_init(ngx_http_gateway_redis_link_t *link,
     ngx_http_gateway_redis_t *redis);
 void ngx_http_gateway_redis_link_start(ngx_http_gateway_redis_link_t *link,
     ngx_http_gateway_redis_server_t *server, ngx_msec_t delay);
+/* In down: tries again after delay (ms), not after the back-off. */
+void ngx_http_gateway_redis_link_later(ngx_http_gateway_redis_link_t *link,
+    ngx_msec_t delay);
 /* For good, down is not called; the link's memory is the owner's again. */
 void ngx_http_gateway_redis_link_stop(ngx_http_gateway_redis_link_t *link);
 /* Closes it, calls down and tries again after the back-off. NULL: the reason
@@ -374,8 +381,13 @@ void ngx_http_gateway_redis_share_died(ngx_http_gateway_redis_t *redis,
     ngx_uint_t slot);
 void ngx_http_gateway_redis_share_tick(ngx_http_gateway_redis_t *redis);
 
-/* All topics are subscribed to; not any more. */
-void ngx_http_gateway_redis_share_subscribed(ngx_http_gateway_redis_t *redis);
+/* All topics are subscribed to, on a server of that run id (40 zeros: on
+ * several); not any more. */
+void ngx_http_gateway_redis_share_subscribed(ngx_http_gateway_redis_t *redis,
+    u_char *run_id);
+/* The run id, while the node is subscribed; else 0. */
+ngx_uint_t ngx_http_gateway_redis_share_server(
+    ngx_http_gateway_redis_t *redis, u_char *run_id);
 void ngx_http_gateway_redis_share_lost(ngx_http_gateway_redis_t *redis);
 
 /* (s)message for the users; anything else is ignored. */

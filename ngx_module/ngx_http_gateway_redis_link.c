@@ -122,6 +122,19 @@ ngx_http_gateway_redis_link_start(ngx_http_gateway_redis_link_t *link,
     ngx_http_gateway_redis_link_close(link);
 
     link->server = server;
+    ngx_http_gateway_redis_link_later(link, delay);
+}
+
+
+void
+ngx_http_gateway_redis_link_later(ngx_http_gateway_redis_link_t *link,
+    ngx_msec_t delay)
+{
+    if (link->retry.timer_set) {
+        /* else nginx leaves it where the difference is small */
+        ngx_del_timer(&link->retry);
+    }
+
     ngx_add_timer(&link->retry, delay);
 }
 
@@ -244,7 +257,7 @@ ngx_http_gateway_redis_link_fail(ngx_http_gateway_redis_link_t *link,
                             NGX_HTTP_GATEWAY_REDIS_MAX_BACKOFF);
     link->attempt++;
 
-    ngx_add_timer(&link->retry, delay);
+    ngx_http_gateway_redis_link_later(link, delay);
 
     link->down(link);
 }
@@ -801,7 +814,7 @@ ngx_http_gateway_redis_link_write(ngx_event_t *wev)
 
 /* Receiving. */
 
-static ngx_int_t
+static void
 ngx_http_gateway_redis_link_reply(ngx_http_gateway_redis_link_t *link,
     redisReply *reply)
 {
@@ -810,7 +823,7 @@ ngx_http_gateway_redis_link_reply(ngx_http_gateway_redis_link_t *link,
 
     if (link->pushes) {
         link->push(link, reply);
-        return NGX_OK;
+        return;
     }
 
     q = ngx_queue_head(&link->commands);
@@ -818,15 +831,13 @@ ngx_http_gateway_redis_link_reply(ngx_http_gateway_redis_link_t *link,
     if (q == link->unsent) {
         ngx_http_gateway_redis_link_fail(link, "it answers what was not "
                                          "asked");
-        return NGX_ERROR;
+        return;
     }
 
     cmd = ngx_queue_data(q, ngx_http_gateway_redis_command_t, queue);
 
     ngx_http_gateway_redis_link_remove(link, cmd);
     ngx_http_gateway_redis_command_reply(link, cmd, reply);
-
-    return NGX_OK;
 }
 
 
@@ -836,8 +847,8 @@ ngx_http_gateway_redis_link_reply(ngx_http_gateway_redis_link_t *link,
 static ngx_int_t
 ngx_http_gateway_redis_link_parse(ngx_http_gateway_redis_link_t *link)
 {
-    void              *reply;
-    redisReader       *reader;
+    void         *reply;
+    redisReader  *reader;
 
     reader = link->reader;
 
@@ -856,7 +867,7 @@ ngx_http_gateway_redis_link_parse(ngx_http_gateway_redis_link_t *link)
         link->reply_bytes = 0;
         link->reply_elements = 0;
 
-        (void) ngx_http_gateway_redis_link_reply(link, reply);
+        ngx_http_gateway_redis_link_reply(link, reply);
         freeReplyObject(reply);
 
         if (link->reader != reader) {

@@ -393,11 +393,11 @@ ngx_http_gateway_redis_add_server(ngx_conf_t *cf, ngx_array_t *servers,
 }
 
 
-/* The URL as it may be shown, with no password. */
+/* The value as it may be shown, with no password. */
 
 static void
-ngx_http_gateway_redis_url_log(ngx_conf_t *cf, ngx_str_t *value,
-    const char *message)
+ngx_http_gateway_redis_value_log(ngx_conf_t *cf, ngx_str_t *value,
+    const char *what, const char *message)
 {
     u_char    *p;
     ngx_str_t  shown;
@@ -411,8 +411,8 @@ ngx_http_gateway_redis_url_log(ngx_conf_t *cf, ngx_str_t *value,
     shown.len = p - shown.data;
 
     ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "invalid URL \"%V\" in \"gateway_redis\": %s", &shown,
-                       message);
+                       "invalid %s \"%V\" of \"gateway_redis\", %s", what,
+                       &shown, message);
 }
 
 
@@ -435,7 +435,7 @@ ngx_http_gateway_redis_add_url(ngx_conf_t *cf,
     if (gw_redis_url_parse(url, buf, ngx_http_gateway_span(value), &message)
         != GW_OK)
     {
-        ngx_http_gateway_redis_url_log(cf, value, message);
+        ngx_http_gateway_redis_value_log(cf, value, "URL", message);
         return NGX_ERROR;
     }
 
@@ -444,8 +444,9 @@ ngx_http_gateway_redis_add_url(ngx_conf_t *cf,
             || url->kind == GW_REDIS_SENTINEL
             || url->kind == GW_REDIS_CLUSTER))
     {
-        ngx_http_gateway_redis_url_log(cf, value, "Sentinels and a Cluster "
-                                       "are one URL, with several hosts");
+        ngx_http_gateway_redis_value_log(cf, value, "URL", "Sentinels and a "
+                                         "Cluster are one URL, with several "
+                                         "hosts");
         return NGX_ERROR;
     }
 
@@ -461,8 +462,9 @@ ngx_http_gateway_redis_add_url(ngx_conf_t *cf,
         break;
 
     default:
-        ngx_http_gateway_redis_url_log(cf, value, "Sentinels and Clusters are "
-                                       "not supported by this version");
+        ngx_http_gateway_redis_value_log(cf, value, "URL", "Sentinels and "
+                                         "Clusters are not supported by this "
+                                         "version");
         return NGX_ERROR;
     }
 
@@ -726,9 +728,8 @@ ngx_http_gateway_redis_params(ngx_conf_t *cf,
         wrong = ngx_http_gateway_redis_param(redis, &value[i]);
 
         if (wrong) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid parameter \"%V\" of "
-                               "\"gateway_redis\", %s", &value[i], wrong);
+            ngx_http_gateway_redis_value_log(cf, &value[i], "parameter",
+                                             wrong);
             return NGX_ERROR;
         }
     }

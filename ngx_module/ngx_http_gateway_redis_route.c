@@ -102,13 +102,46 @@ ngx_http_gateway_redis_subscription_up(ngx_http_gateway_redis_link_t *link)
 static void
 ngx_http_gateway_redis_subscription_down(ngx_http_gateway_redis_link_t *link)
 {
-    ngx_log_error(NGX_LOG_INFO, ngx_cycle->log, 0,
-                  "gateway_redis \"%V\": no subscriptions, %V: %s",
-                  &link->redis->conf.name, &link->server->name, link->reason);
+    ngx_http_gateway_redis_t  *redis;
 
-    ngx_http_gateway_redis_share_lost(link->redis);
+    redis = link->redis;
 
-    link->server = link->redis->link->server;
+    ngx_http_gateway_redis_share_lost(redis);
+
+    /* where all of it is away that is said already, or will be at once */
+    if (redis->up && ++redis->deaf > 1 && !redis->told_deaf) {
+        redis->told_deaf = 1;
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                      "gateway_redis \"%V\" cannot be subscribed to, %V: %s",
+                      &redis->conf.name, &link->server->name, link->reason);
+    }
+
+    link->server = redis->link->server;
+}
+
+
+static void
+ngx_http_gateway_redis_subscription_confirmed(
+    ngx_http_gateway_redis_link_t *link)
+{
+    ngx_http_gateway_redis_t  *redis;
+
+    redis = link->redis;
+
+    if (++redis->confirmed != ngx_http_gateway_redis_share_topics(redis)) {
+        return;
+    }
+
+    if (redis->told_deaf) {
+        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                      "gateway_redis \"%V\" is subscribed to again",
+                      &redis->conf.name);
+    }
+
+    redis->deaf = 0;
+    redis->told_deaf = 0;
+
+    ngx_http_gateway_redis_share_subscribed(redis, link->run_id);
 }
 
 
@@ -116,10 +149,7 @@ static void
 ngx_http_gateway_redis_subscription_push(ngx_http_gateway_redis_link_t *link,
     redisReply *reply)
 {
-    redisReply                *what;
-    ngx_http_gateway_redis_t  *redis;
-
-    redis = link->redis;
+    redisReply  *what;
 
     if (reply->type == REDIS_REPLY_ERROR) {
         ngx_http_gateway_redis_link_fail(link, "it refuses SUBSCRIBE: %s",
@@ -139,15 +169,11 @@ ngx_http_gateway_redis_subscription_push(ngx_http_gateway_redis_link_t *link,
     if (what->len == sizeof("subscribe") - 1
         && ngx_memcmp(what->str, "subscribe", what->len) == 0)
     {
-        if (++redis->confirmed == ngx_http_gateway_redis_share_topics(redis))
-        {
-            ngx_http_gateway_redis_share_subscribed(redis);
-        }
-
+        ngx_http_gateway_redis_subscription_confirmed(link);
         return;
     }
 
-    ngx_http_gateway_redis_share_message(redis, reply);
+    ngx_http_gateway_redis_share_message(link->redis, reply);
 }
 
 
@@ -235,8 +261,8 @@ ngx_http_gateway_redis_route_subscribe(ngx_http_gateway_redis_t *redis)
 
     link = redis->subscription;
 
-    if (!redis->link->ready || link->connection || link->resolving
-        || link->retry.timer_set)
+    if (redis->link == NULL || !redis->link->ready || link->connection
+        || link->resolving || link->retry.timer_set)
     {
         return;
     }
@@ -248,8 +274,31 @@ ngx_http_gateway_redis_route_subscribe(ngx_http_gateway_redis_t *redis)
 static void
 ngx_http_gateway_redis_route_unsubscribe(ngx_http_gateway_redis_t *redis)
 {
-    ngx_http_gateway_redis_link_stop(redis->subscription);
+    if (redis->link) {
+        ngx_http_gateway_redis_link_stop(redis->subscription);
+    }
+
     ngx_http_gateway_redis_share_lost(redis);
+}
+
+
+/*
+ * All workers of a node use one server: one that has moved on to another URL
+ * for a reason of its own comes back.
+ */
+
+static void
+ngx_http_gateway_redis_route_follow(ngx_http_gateway_redis_t *redis)
+{
+    u_char  run_id[NGX_HTTP_GATEWAY_REDIS_RUN_ID];
+
+    if (redis->link && redis->link->ready
+        && ngx_http_gateway_redis_share_server(redis, run_id)
+        && ngx_memcmp(run_id, redis->link->run_id, sizeof(run_id)) != 0)
+    {
+        ngx_http_gateway_redis_link_fail(redis->link, "the node uses another "
+                                         "server");
+    }
 }
 
 
@@ -328,7 +377,7 @@ ngx_http_gateway_redis_route_down(ngx_http_gateway_redis_link_t *link)
     }
 
     if (redis->failures < redis->nservers && redis->nservers > 1) {
-        ngx_add_timer(&link->retry, 1);
+        ngx_http_gateway_redis_link_later(link, 1);
     }
 }
 
@@ -378,5 +427,6 @@ ngx_http_gateway_redis_route_t  ngx_http_gateway_redis_standalone = {
     ngx_http_gateway_redis_route_masters,
     ngx_http_gateway_redis_route_master,
     ngx_http_gateway_redis_route_subscribe,
-    ngx_http_gateway_redis_route_unsubscribe
+    ngx_http_gateway_redis_route_unsubscribe,
+    ngx_http_gateway_redis_route_follow
 };

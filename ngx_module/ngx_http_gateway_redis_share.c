@@ -23,6 +23,7 @@
  *     generation    0 while not all is subscribed to
  *     generations   the last one given
  *     silent        when that ended
+ *     run_id        of the server that is subscribed to
  *     nodes[0]      in no order, others' only
  *     ...
  *
@@ -41,6 +42,7 @@ struct ngx_http_gateway_redis_shctx_s {
     uint64_t                        generation;
     uint64_t                        generations;
     ngx_msec_t                      silent;
+    u_char                          run_id[NGX_HTTP_GATEWAY_REDIS_RUN_ID];
     ngx_uint_t                      nnodes;
     ngx_http_gateway_redis_node_t   nodes[NGX_HTTP_GATEWAY_REDIS_NODES];
 };
@@ -192,7 +194,8 @@ ngx_http_gateway_redis_share_died(ngx_http_gateway_redis_t *redis,
 
 
 void
-ngx_http_gateway_redis_share_subscribed(ngx_http_gateway_redis_t *redis)
+ngx_http_gateway_redis_share_subscribed(ngx_http_gateway_redis_t *redis,
+    u_char *run_id)
 {
     ngx_uint_t                     i;
     ngx_http_gateway_redis_use_t  *use;
@@ -205,6 +208,7 @@ ngx_http_gateway_redis_share_subscribed(ngx_http_gateway_redis_t *redis)
 
     ngx_shmtx_lock(&redis->shpool->mutex);
     redis->sh->generation = ++redis->sh->generations;
+    ngx_memcpy(redis->sh->run_id, run_id, sizeof(redis->sh->run_id));
     ngx_shmtx_unlock(&redis->shpool->mutex);
 
     use = redis->uses.elts;
@@ -289,6 +293,10 @@ ngx_http_gateway_redis_share_tick(ngx_http_gateway_redis_t *redis)
     ngx_http_gateway_redis_share_lead(redis);
 
     if (!redis->leads) {
+        if (redis->route->follow) {
+            redis->route->follow(redis);
+        }
+
         return;
     }
 
@@ -578,6 +586,23 @@ ngx_http_gateway_redis_share_message(ngx_http_gateway_redis_t *redis,
                                  use[i].data);
         }
     }
+}
+
+
+ngx_uint_t
+ngx_http_gateway_redis_share_server(ngx_http_gateway_redis_t *redis,
+    u_char *run_id)
+{
+    ngx_uint_t  known;
+
+    ngx_shmtx_lock(&redis->shpool->mutex);
+
+    known = (redis->sh->generation != 0);
+    ngx_memcpy(run_id, redis->sh->run_id, sizeof(redis->sh->run_id));
+
+    ngx_shmtx_unlock(&redis->shpool->mutex);
+
+    return known;
 }
 
 
