@@ -2,6 +2,7 @@
  * What the files of the Redis client share.
  *
  *     _module.c     the directive, and starting and ending in a worker
+ *     _servers.c    URLs, addresses, passwords and TLS of the configuration
  *     _command.c    commands: encoded once, kept until they are answered
  *     _link.c       one connection to one server
  *     _hello.c      its TLS, handshake and keep-alive
@@ -269,6 +270,21 @@ struct ngx_http_gateway_redis_s {
     unsigned                            told:1;    /* that it is away */
     unsigned                            told_deaf:1;
 };
+
+
+/* Servers, at configuration time. NGX_ERROR: was logged, with no secret. */
+
+ngx_int_t ngx_http_gateway_redis_add_url(ngx_conf_t *cf,
+    ngx_http_gateway_redis_t *redis, ngx_array_t *servers, ngx_str_t *value);
+ngx_int_t ngx_http_gateway_redis_set_password(ngx_conf_t *cf,
+    ngx_http_gateway_redis_t *redis);
+ngx_int_t ngx_http_gateway_redis_set_ssl(ngx_conf_t *cf,
+    ngx_http_gateway_redis_t *redis);
+ngx_int_t ngx_http_gateway_redis_resolve(ngx_conf_t *cf,
+    ngx_http_gateway_redis_t *redis);
+/* what: "URL" or "parameter". */
+void ngx_http_gateway_redis_value_log(ngx_conf_t *cf, ngx_str_t *value,
+    const char *what, const char *message);
 
 
 /* Links. */
