@@ -5,6 +5,7 @@
  *     _servers.c    URLs, addresses, passwords and TLS of the configuration
  *     _command.c    commands: encoded once, kept until they are answered
  *     _link.c       one connection to one server
+ *     _connect.c    how it comes about
  *     _hello.c      its TLS, handshake and keep-alive
  *     _route.c      which link a command takes: one server, tried in turn
  *     _share.c      the zone of a node: its leader, subscriptions, nodes
@@ -306,6 +307,10 @@ void ngx_http_gateway_redis_link_fail(ngx_http_gateway_redis_link_t *link,
     const char *fmt, ...);
 void ngx_http_gateway_redis_link_reason(ngx_http_gateway_redis_link_t *link,
     const void *text, size_t len);
+/* Of its events. */
+void ngx_http_gateway_redis_link_retry(ngx_event_t *ev);
+void ngx_http_gateway_redis_link_read(ngx_event_t *rev);
+void ngx_http_gateway_redis_link_write(ngx_event_t *wev);
 /* Whether the script was sent on it; from now on it was. */
 ngx_uint_t ngx_http_gateway_redis_link_knows(
     ngx_http_gateway_redis_link_t *link,
