@@ -8,6 +8,9 @@
  *     _connect.c    how it comes about
  *     _hello.c      its TLS, handshake and keep-alive
  *     _route.c      which link a command takes: one server, tried in turn
+ *     _sentinel.c   the same for the master that Sentinels tell
+ *     _cluster.c    the same for a Cluster; _cluster_sub.c: subscriptions
+ *     _ask.c        asking these where commands go
  *     _share.c      the zone of a node: its leader, subscriptions, nodes
  *
  * A link goes down and up by itself, with a back-off. What is on it when it
@@ -213,6 +216,8 @@ typedef struct {
 } ngx_http_gateway_redis_route_t;
 
 extern ngx_http_gateway_redis_route_t  ngx_http_gateway_redis_standalone;
+extern ngx_http_gateway_redis_route_t  ngx_http_gateway_redis_sentinel;
+extern ngx_http_gateway_redis_route_t  ngx_http_gateway_redis_cluster;
 
 
 typedef struct {
