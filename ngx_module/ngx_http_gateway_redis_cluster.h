@@ -11,7 +11,8 @@
 #include "../src/redis_slot.h"
 
 
-typedef struct ngx_http_gateway_redis_member_s  ngx_http_gateway_redis_node_t;
+typedef struct ngx_http_gateway_redis_member_s
+    ngx_http_gateway_redis_member_t;
 
 
 struct ngx_http_gateway_redis_member_s {
