@@ -60,19 +60,17 @@ ngx_http_gateway_redis_link_secured(ngx_connection_t *c)
 
     link = c->data;
 
+    rc = SSL_get_verify_result(c->ssl->connection);
+
+    if (link->redis->ssl_verify && rc != X509_V_OK) {
+        ngx_http_gateway_redis_link_fail(link, "the certificate is not "
+                                         "accepted: %s",
+                                         X509_verify_cert_error_string(rc));
+        return;
+    }
+
     if (!c->ssl->handshaked) {
-        rc = SSL_get_verify_result(c->ssl->connection);
-
-        if (link->redis->ssl_verify && rc != X509_V_OK) {
-            ngx_http_gateway_redis_link_fail(link, "the certificate is not "
-                                             "accepted: %s",
-                                             X509_verify_cert_error_string(
-                                                 rc));
-            return;
-        }
-
-        ngx_http_gateway_redis_link_fail(link,
-                                         link->reason[0] ? NULL
+        ngx_http_gateway_redis_link_fail(link, link->reason[0] ? NULL
                                          : "the TLS handshake failed");
         return;
     }

@@ -43,7 +43,8 @@
 #define NGX_HTTP_GATEWAY_REDIS_TICK          100
 #define NGX_HTTP_GATEWAY_REDIS_KEEPALIVE     500
 #define NGX_HTTP_GATEWAY_REDIS_BACKOFF       100
-#define NGX_HTTP_GATEWAY_REDIS_MAX_BACKOFF   5000
+#define NGX_HTTP_GATEWAY_REDIS_MAX_BACKOFF   3000
+#define NGX_HTTP_GATEWAY_REDIS_HELD          1000   /* for the first again */
 
 /* of a command: how often it is sent, at most, before it counts as lost */
 #define NGX_HTTP_GATEWAY_REDIS_TRIES         5

@@ -240,7 +240,7 @@ ngx_http_gateway_redis_link_fail(ngx_http_gateway_redis_link_t *link,
 
     /* one that held for some time is tried again soon */
     if (link->ready
-        && ngx_current_msec - link->since > NGX_HTTP_GATEWAY_REDIS_MAX_BACKOFF)
+        && ngx_current_msec - link->since > NGX_HTTP_GATEWAY_REDIS_HELD)
     {
         link->backoff = NGX_HTTP_GATEWAY_REDIS_BACKOFF;
     }
@@ -248,7 +248,8 @@ ngx_http_gateway_redis_link_fail(ngx_http_gateway_redis_link_t *link,
     ngx_http_gateway_redis_link_close(link);
     ngx_http_gateway_redis_link_reason(link, text, p - text);
 
-    delay = link->backoff / 2 + (ngx_msec_t) ngx_random() % link->backoff;
+    delay = link->backoff / 2
+            + (ngx_msec_t) ngx_random() % (link->backoff / 2);
 
     link->backoff = ngx_min(2 * link->backoff,
                             NGX_HTTP_GATEWAY_REDIS_MAX_BACKOFF);
