@@ -97,6 +97,25 @@ ngx_http_gateway_redis_cluster_node(ngx_http_gateway_redis_cluster_ctx_t *ctx,
 }
 
 
+/* It has slots. Before, as a replica, it was of no use, and was tried less and
+ * less often. */
+
+static void
+ngx_http_gateway_redis_cluster_serves(ngx_http_gateway_redis_member_t *node)
+{
+    ngx_http_gateway_redis_link_t  *link;
+
+    link = &node->link;
+
+    if (!node->master && link->retry.timer_set) {
+        link->backoff = NGX_HTTP_GATEWAY_REDIS_BACKOFF;
+        ngx_http_gateway_redis_link_later(link, 0);
+    }
+
+    node->master = 1;
+}
+
+
 /* Those that have had no slot for some time, and nothing to answer. Not to be
  * called by what a node's link calls. */
 
@@ -205,6 +224,13 @@ ngx_http_gateway_redis_cluster_up(ngx_http_gateway_redis_link_t *link)
     node->tried = 1;
     ctx = link->redis->routing;
 
+    if (node->told) {
+        node->told = 0;
+        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                      "gateway_redis \"%V\": node %V is back",
+                      &link->redis->conf.name, &link->server->name);
+    }
+
     ngx_str_set(&argv[0], "COMMAND");
     ngx_str_set(&argv[1], "INFO");
     argv[2] = ngx_http_gateway_redis_spublish;
@@ -226,9 +252,10 @@ ngx_http_gateway_redis_cluster_down(ngx_http_gateway_redis_link_t *link)
     node = link->data;
     ctx = link->redis->routing;
 
-    if (node->master && (!node->tried || link->redis->up)) {
+    if (node->master && !node->told) {
+        node->told = 1;
         ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
-                      "gateway_redis \"%V\": node %V: %s",
+                      "gateway_redis \"%V\": node %V is away: %s",
                       &link->redis->conf.name, &link->server->name,
                       link->reason);
     }
@@ -295,7 +322,7 @@ ngx_http_gateway_redis_cluster_apply(ngx_http_gateway_redis_cluster_ctx_t *ctx,
          q = ngx_queue_next(q))
     {
         node = ngx_queue_data(q, ngx_http_gateway_redis_member_t, queue);
-        node->master = 0;
+        node->serves = 0;
     }
 
     ngx_memzero(ctx->slots, sizeof(ctx->slots));
@@ -313,13 +340,27 @@ ngx_http_gateway_redis_cluster_apply(ngx_http_gateway_redis_cluster_ctx_t *ctx,
             return NGX_ERROR;
         }
 
-        node->master = 1;
+        node->serves = 1;
 
         for (slot = range->element[0]->integer;
              slot <= range->element[1]->integer;
              slot++)
         {
             ctx->slots[slot] = node;
+        }
+    }
+
+    for (q = ngx_queue_head(&ctx->nodes);
+         q != ngx_queue_sentinel(&ctx->nodes);
+         q = ngx_queue_next(q))
+    {
+        node = ngx_queue_data(q, ngx_http_gateway_redis_member_t, queue);
+
+        if (node->serves) {
+            ngx_http_gateway_redis_cluster_serves(node);
+
+        } else {
+            node->master = 0;
         }
     }
 
@@ -416,10 +457,6 @@ ngx_http_gateway_redis_cluster_failed(ngx_http_gateway_redis_t *redis,
 
     ctx = redis->routing;
 
-    ngx_log_error(NGX_LOG_INFO, ngx_cycle->log, 0,
-                  "gateway_redis \"%V\": node %V: %s", &redis->conf.name,
-                  &link->server->name, link->reason);
-
     if (!redis->up && ctx->ask.failures + 1 >= redis->nservers) {
         ngx_http_gateway_redis_is_down(redis, &link->server->name,
                                        link->reason);
@@ -484,7 +521,7 @@ ngx_http_gateway_redis_cluster_moved(ngx_http_gateway_redis_cluster_ctx_t *ctx,
     node = ngx_http_gateway_redis_cluster_node(ctx, &error->host, by);
 
     if (node) {
-        node->master = 1;
+        ngx_http_gateway_redis_cluster_serves(node);
         ctx->slots[error->slot] = node;
     }
 

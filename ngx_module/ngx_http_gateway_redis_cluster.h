@@ -25,6 +25,9 @@ struct ngx_http_gateway_redis_member_s {
     ngx_uint_t                          topics;    /* that belong here */
     ngx_msec_t                          used;      /* ngx_current_msec */
     unsigned                            master:1;  /* has slots */
+    unsigned                            serves:1;  /* the same, of a map that
+                                                    * is being read */
+    unsigned                            told:1;    /* that it is away */
     unsigned                            tried:1;   /* link was up or down */
     unsigned                            subscribing:1;  /* sub is started */
 };

@@ -76,9 +76,12 @@ ngx_http_gateway_redis_cluster_sub_down(ngx_http_gateway_redis_link_t *link)
 
     redis = link->redis;
 
-    ngx_log_error(NGX_LOG_INFO, ngx_cycle->log, 0,
-                  "gateway_redis \"%V\": no subscriptions at %V: %s",
-                  &redis->conf.name, &link->server->name, link->reason);
+    if (redis->up && ++redis->deaf > 1 && !redis->told_deaf) {
+        redis->told_deaf = 1;
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                      "gateway_redis \"%V\" cannot be subscribed to, %V: %s",
+                      &redis->conf.name, &link->server->name, link->reason);
+    }
 
     ngx_http_gateway_redis_cluster_sub_lost(link->data);
     ngx_http_gateway_redis_cluster_refresh(redis->routing);
@@ -400,7 +403,8 @@ ngx_http_gateway_redis_topic_check(ngx_http_gateway_redis_cluster_ctx_t *ctx,
     }
 
     if (topic->state == ngx_http_gateway_redis_topic_confirmed) {
-        return NGX_OK;
+        /* a node that does not answer sends no messages either */
+        return node->link.ready ? NGX_OK : NGX_AGAIN;
     }
 
     if (node == NULL) {
@@ -436,10 +440,19 @@ ngx_http_gateway_redis_cluster_distribute(
 
     if (missing) {
         ngx_http_gateway_redis_share_lost(ctx->redis);
-
-    } else {
-        ngx_http_gateway_redis_share_subscribed(ctx->redis, several);
+        return;
     }
+
+    if (ctx->redis->told_deaf) {
+        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                      "gateway_redis \"%V\" is subscribed to again",
+                      &ctx->redis->conf.name);
+    }
+
+    ctx->redis->deaf = 0;
+    ctx->redis->told_deaf = 0;
+
+    ngx_http_gateway_redis_share_subscribed(ctx->redis, several);
 }
 
 

@@ -62,9 +62,11 @@ ngx_http_gateway_redis_sentinel_failed(ngx_http_gateway_redis_t *redis,
         ngx_str_null(&server->password);
     }
 
-    ngx_log_error(NGX_LOG_INFO, ngx_cycle->log, 0,
-                  "gateway_redis \"%V\": Sentinel %V: %s",
-                  &redis->conf.name, &server->name, link->reason);
+    if (ctx->ask.failures == 0) {
+        ngx_log_error(NGX_LOG_INFO, ngx_cycle->log, 0,
+                      "gateway_redis \"%V\": Sentinel %V: %s",
+                      &redis->conf.name, &server->name, link->reason);
+    }
 
     if (!redis->link->ready && ctx->ask.failures + 1 >= redis->nservers) {
         ngx_http_gateway_redis_is_down(redis, &server->name, link->reason);
@@ -87,7 +89,11 @@ ngx_http_gateway_redis_sentinel_up(ngx_http_gateway_redis_link_t *link)
 }
 
 
-/* The one that was asked may be the last to learn of a new master. */
+/*
+ * The one that was asked may be the last to learn of a new master. And a
+ * server that was demoted may keep its subscribers, and tell them nothing: so
+ * they are not left there.
+ */
 
 static void
 ngx_http_gateway_redis_sentinel_down(ngx_http_gateway_redis_link_t *link)
@@ -100,6 +106,9 @@ ngx_http_gateway_redis_sentinel_down(ngx_http_gateway_redis_link_t *link)
     ngx_http_gateway_redis_is_down(link->redis, &link->server->name,
                                    link->reason);
 
+    ngx_http_gateway_redis_share_lost(link->redis);
+    ngx_http_gateway_redis_link_stop(link->redis->subscription);
+
     ngx_http_gateway_redis_ask_next(&ctx->ask);
 }
 
@@ -108,7 +117,6 @@ static void
 ngx_http_gateway_redis_sentinel_switch(ngx_http_gateway_redis_t *redis,
     gw_redis_host_t *host)
 {
-    ngx_http_gateway_redis_link_t          *link;
     ngx_http_gateway_redis_place_t         *place;
     ngx_http_gateway_redis_sentinel_ctx_t  *ctx;
 
@@ -135,12 +143,8 @@ ngx_http_gateway_redis_sentinel_switch(ngx_http_gateway_redis_t *redis,
     redis->link->backoff = NGX_HTTP_GATEWAY_REDIS_BACKOFF;
     ngx_http_gateway_redis_link_start(redis->link, &place->server, 0);
 
-    link = redis->subscription;
-
-    if (link->connection || link->resolving || link->retry.timer_set) {
-        ngx_http_gateway_redis_share_lost(redis);
-        ngx_http_gateway_redis_link_start(link, &place->server, 0);
-    }
+    ngx_http_gateway_redis_share_lost(redis);
+    ngx_http_gateway_redis_link_stop(redis->subscription);
 }
 
 
