@@ -14,7 +14,7 @@ package GatewayRedisProxy;
 # all by default, get this error and are not carried out); deaf (commands are
 # carried out, their replies are lost); hole (nothing arrives on either side,
 # as where the network is parted; it arrives once that is over); refuse
-# (connections are closed at once); garbage, bulk, array, line (what no Redis
+# (connections are closed, those there are too); garbage, bulk, array, line (what no Redis
 # answers, in place of a reply: noise, enormous lengths, a line without end);
 # cut (half a reply, then the end).
 #
@@ -164,6 +164,13 @@ sub _told {
     }
 
     @$self{qw(mode how)} = ($mode, \@how);
+
+    if ($mode eq 'refuse') {
+        for my $end (values %{ $self->{ends} }) {
+            $self->_close($end) if $end->{peer};
+        }
+    }
+
     syswrite $control, "ok\n";
 }
 
