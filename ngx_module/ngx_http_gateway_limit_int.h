@@ -3,7 +3,7 @@
  *
  *     shctx      sizes, the order of last use, the rate that counts
  *     nodes[]    one for each key, 112 bytes, numbered from 1
- *     shares[]   with redis=: one more for each key, 56 bytes
+ *     shares[]   with redis=: one more for each key, 48 bytes
  *     buckets[]  one for each node, 4 bytes: the first node of its chain
  *
  * A node has no key but its 128-bit digest under a secret of the zone, so

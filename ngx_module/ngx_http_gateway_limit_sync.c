@@ -138,6 +138,7 @@ ngx_http_gateway_limit_sync_init(ngx_http_gateway_limit_zone_t *zone,
     uint64_t                        hash;
     ngx_str_t                       name;
     ngx_uint_t                      bucket;
+    gw_share_round_t                round;
     ngx_http_gateway_limit_sh_t    *sh;
     ngx_http_gateway_limit_sync_t  *sync;
     ngx_http_gateway_redis_conf_t  *conf;
@@ -185,7 +186,13 @@ ngx_http_gateway_limit_sync_init(ngx_http_gateway_limit_zone_t *zone,
     sync->place = gw_siphash(none, sync->stream.data, sync->stream.len)
                   ^ gw_siphash(none, conf->name.data, conf->name.len);
 
+    gw_share_round_init(&round, zone->rate.period, sync->interval);
+
     ngx_shmtx_lock(&zone->shpool->mutex);
+
+    if (sh->round.memory != round.memory) {
+        sh->round = round;
+    }
 
     if (sh->place != sync->place) {
         sh->place = sync->place;

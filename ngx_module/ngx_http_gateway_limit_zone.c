@@ -98,6 +98,8 @@ ngx_http_gateway_limit_layout(ngx_http_gateway_limit_zone_t *zone,
         sh->shares = (gw_share_t *) p - 1;
         p = (u_char *) (sh->shares + n + 1);
         ngx_memzero(sh->shares + 1, n * sizeof(gw_share_t));
+        gw_share_round_init(&sh->round, zone->rate.period,
+                            zone->sync->interval);
     }
 
     sh->buckets = (uint32_t *) p;
@@ -677,18 +679,8 @@ ngx_http_gateway_limit_refund(ngx_http_gateway_limit_item_t *items,
 void
 ngx_http_gateway_limit_round(ngx_http_gateway_limit_zone_t *zone)
 {
-    gw_share_round_t  *round;
-
     ngx_http_gateway_limit_lock(zone);
-
-    round = &zone->sh->round;
-
-    round->number++;
-    round->known = 0;
-    round->memory = (uint32_t) ngx_min(3 * zone->rate.period
-                                       / zone->sync->interval + 2,
-                                       0x7fffffff);
-
+    gw_share_round_begin(&zone->sh->round);
     ngx_http_gateway_limit_unlock(zone);
 }
 

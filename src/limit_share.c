@@ -4,6 +4,50 @@
 
 #include "limit_share.h"
 
+#include <string.h>
+
+
+/* Numbers of rounds go round: what has not been used for a multiple of 65536
+ * of them may seem new, which does no harm. */
+
+static unsigned
+since(const gw_share_round_t *round, uint16_t number)
+{
+    return (uint16_t) (round->number - number);
+}
+
+
+void
+gw_share_round_init(gw_share_round_t *round, uint64_t period, uint64_t sync)
+{
+    uint64_t rounds;
+
+    rounds = period / sync;
+
+    if (rounds > 10000) {
+        rounds = 10000;
+    }
+
+    memset(round, 0, sizeof(*round));
+
+    /* with a full window slots are free again after a period */
+
+    round->memory = (uint16_t) (3 * rounds + 2);
+    round->refusal = (uint16_t) (rounds / 8 + 4);
+
+    /* keys that nothing is known of have 0 */
+
+    round->number = (uint16_t) (round->memory + 1);
+}
+
+
+void
+gw_share_round_begin(gw_share_round_t *round)
+{
+    round->number++;
+    round->known = 0;
+}
+
 
 /* What others are expected to have charged since they were heard of. */
 
@@ -11,17 +55,17 @@ static uint32_t
 reserve(const gw_share_t *share, const gw_share_round_t *round)
 {
     uint64_t mine, own, n, most;
-    uint32_t past;
 
-    past = round->number - share->round;
-
-    if (round->alone || share->others == 0 || past > round->memory) {
+    if (round->alone || share->others == 0
+        || since(round, share->round) > round->memory
+        || since(round, share->full) > round->refusal)
+    {
         return 0;
     }
 
     mine = share->unsent > 0 ? (uint32_t) share->unsent : 0;
 
-    if (past == 0 && !round->known) {
+    if (share->round == round->number && !round->known) {
         mine += share->told;
     }
 
@@ -71,6 +115,11 @@ gw_share_check(const gw_window_rate_t *rate, gw_window_t *w,
 
     if (share->owed) {
         gw_window_carry(rate, w, now, &share->owed);
+    }
+
+    if (gw_window_check(rate, w, now, cost) != GW_OK) {
+        share->full = round->number;
+        return GW_DECLINED;
     }
 
     left = left_for(rate, share, round);
@@ -182,7 +231,7 @@ begin(gw_share_t *share, const gw_share_round_t *round)
         return;
     }
 
-    if (round->number - share->round > round->memory) {
+    if (since(round, share->round) > round->memory) {
         share->own = 0;
         share->others = 0;
         share->most = 0;

@@ -20,8 +20,10 @@
  *     reserve = own requests that the others' are not known for
  *               * others' charges / own charges, of the last rounds
  *
- * and at most what the others charged in a round at most. It is 0 as long as
- * the node has admitted nothing: it never waits for others.
+ * and at most half as much again as they charged in a round at most. Nothing
+ * is reserved as long as the node has admitted nothing: it never waits for
+ * others; nor where it has not refused anything for a while, as then the room
+ * is for whoever comes.
  *
  * When all nodes together admit too many after all, as in the first round of
  * a burst, the window of none counts more than the limit: what is over is
@@ -41,10 +43,11 @@
 
 /* What is the same for all keys of a zone. */
 typedef struct {
-    uint32_t number; /* of the round */
-    uint32_t known;  /* the others' charges of the last one have been read */
-    uint32_t memory; /* rounds that shares are remembered for */
-    uint32_t alone;  /* nothing is exchanged, so nothing is expected */
+    uint16_t number; /* of the round */
+    uint16_t known;  /* the others' charges of the last one have been read */
+    uint16_t alone;  /* nothing is exchanged, so nothing is expected */
+    uint16_t memory; /* rounds that shares are remembered for, and */
+    uint16_t refusal; /* that a refusal is */
 } gw_share_round_t;
 
 /* Of a key, besides its window. All zeros: a key that nobody has charged. */
@@ -58,7 +61,8 @@ typedef struct {
     uint32_t own;    /* what was told, less a quarter for each round since */
     uint32_t others; /* what was heard, so too */
     uint32_t most;   /* that was heard in one round, less a 16th for each */
-    uint32_t round;  /* the last one in which something was told or heard */
+    uint16_t round;  /* the last one in which something was told or heard */
+    uint16_t full;   /* the last one in which the window had no room */
     uint32_t next;   /* for the caller */
 } gw_share_t;
 
@@ -68,6 +72,13 @@ typedef struct {
     uint32_t age; /* ms */
 } gw_share_delta_t;
 
+
+/* Rounds of `sync` ms. */
+void gw_share_round_init(gw_share_round_t *round, uint64_t period,
+    uint64_t sync);
+
+/* The next round begins: what was charged in the last one is to be told. */
+void gw_share_round_begin(gw_share_round_t *round);
 
 /*
  * As gw_window_check(). What remains, and so the decision, are by the limit

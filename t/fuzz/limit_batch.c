@@ -69,8 +69,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     memset(&w, 0, sizeof(w));
     memset(&share, 0, sizeof(share));
-    memset(&round, 0, sizeof(round));
-    round.memory = data[3];
+    gw_share_round_init(&round, rate.period, data[3] + 10);
 
     if (gw_limit_batch_open(&batch, data + 4, size - 4) != GW_OK) {
         return 0;
@@ -99,8 +98,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check(state.remaining <= rate.limit);
 
         if (digest[1] >> 63) {
-            round.number++;
-            round.known = !round.known;
+            gw_share_round_begin(&round);
+            round.known = digest[1] >> 62 & 1;
 
             if (gw_share_tell(&rate, &w, &share, &round, 200, now, &told)
                 == GW_OK)
