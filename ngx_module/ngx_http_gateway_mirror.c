@@ -40,6 +40,7 @@ ngx_http_gateway_mirror_conf(ngx_conf_t *cf,
 
     ngx_rbtree_init(&mirror->fetches, &mirror->sentinel,
                     ngx_str_rbtree_insert_value);
+    ngx_queue_init(&mirror->flying);
     ngx_queue_init(&mirror->waiting);
 
     mirror->timer.handler = ngx_http_gateway_mirror_timer;
@@ -201,7 +202,7 @@ ngx_http_gateway_mirror_send(ngx_http_gateway_mirror_op_t *op)
     }
 
     op->sent++;
-    op->mirror->flying++;
+    ngx_queue_insert_tail(&op->mirror->flying, &op->queue);
 }
 
 
@@ -310,7 +311,7 @@ ngx_http_gateway_mirror_publish_handler(void *data, redisReply *reply)
     ngx_http_gateway_mirror_reply_t   r;
 
     zone = op->mirror->zone;
-    op->mirror->flying--;
+    ngx_queue_remove(&op->queue);
 
     if (reply == NULL) {
         ngx_http_gateway_mirror_lost(op);
@@ -412,7 +413,9 @@ ngx_http_gateway_mirror_publish(ngx_http_gateway_channel_zone_t *zone,
     mirror = ngx_http_gateway_mirror_get(zone);
     up = ngx_http_gateway_redis_up(zone->redis);
 
-    if (!up && ngx_queue_empty(&mirror->waiting) && mirror->flying == 0) {
+    if (!up && ngx_queue_empty(&mirror->waiting)
+        && ngx_queue_empty(&mirror->flying))
+    {
         return ngx_http_gateway_channel_publish(zone, name, m, expected,
                                                 info);
     }
@@ -446,7 +449,7 @@ ngx_http_gateway_mirror_publish(ngx_http_gateway_channel_zone_t *zone,
 
     } else {
         o->sent++;
-        mirror->flying++;
+        ngx_queue_insert_tail(&mirror->flying, &o->queue);
     }
 
     if (done) {

@@ -564,8 +564,7 @@ ngx_http_gateway_mirror_take(ngx_http_gateway_fetch_t *fetch,
         return ngx_http_gateway_fetch_none(fetch, ch);
     }
 
-    ch->mirror.others = ngx_http_gateway_mirror_others(fetch->mirror,
-                                                       reply->counts);
+    ch->mirror.others = reply->others;
 
     first = n ? seqs[0] : reply->seq + 1;
 
@@ -599,9 +598,7 @@ ngx_http_gateway_mirror_take(ngx_http_gateway_fetch_t *fetch,
                                        wake, at_once);
     }
 
-    if (n == ngx_http_gateway_mirror_page(fetch->mirror)
-        && ch->log.seq < reply->seq)
-    {
+    if (n && reply->more && ch->log.seq < reply->seq) {
         return ch->mirror.stamp == fetch->stamp ? NGX_AGAIN : NGX_DECLINED;
     }
 

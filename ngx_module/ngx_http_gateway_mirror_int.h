@@ -28,6 +28,7 @@
 #define NGX_HTTP_GATEWAY_MIRROR_FETCHES  64   /* of the walk, at a time */
 #define NGX_HTTP_GATEWAY_MIRROR_TRIES    4    /* of one fetch */
 #define NGX_HTTP_GATEWAY_MIRROR_HELD     (4 * 1024 * 1024)  /* bytes */
+#define NGX_HTTP_GATEWAY_MIRROR_PAGE     (1024 * 1024)      /* of a fetch */
 
 #define NGX_HTTP_GATEWAY_MIRROR_META     86400000  /* ms, at least */
 #define NGX_HTTP_GATEWAY_MIRROR_COUNTS   3600000   /* ms */
@@ -49,7 +50,7 @@ struct ngx_http_gateway_mirror_s {
     time_t                            walked;   /* when it began */
 
     uint64_t                          serial;   /* of what is published */
-    ngx_uint_t                        flying;   /* sent, not answered */
+    ngx_queue_t                       flying;   /* sent, not answered */
     ngx_queue_t                       waiting;  /* to be published again */
     ngx_event_t                       timer;    /* ... or here, then */
     ngx_uint_t                        hung;     /* Redis let one time out */
@@ -108,8 +109,9 @@ typedef struct {
     ngx_int_t                         status;
     u_char                           *epoch;
     uint64_t                          seq;
-    gw_str_t                          counts;
+    ngx_uint_t                        others;    /* subscribers */
     redisReply                       *entries;   /* number, message, … */
+    ngx_uint_t                        more;      /* entries */
 } ngx_http_gateway_mirror_reply_t;
 
 #define NGX_HTTP_GATEWAY_MIRROR_LATE      -1
@@ -118,7 +120,7 @@ typedef struct {
 
 
 struct ngx_http_gateway_mirror_op_s {
-    ngx_queue_t                       queue;     /* waiting */
+    ngx_queue_t                       queue;     /* flying or waiting */
     ngx_pool_t                       *pool;
     ngx_http_gateway_mirror_t        *mirror;
     ngx_str_t                         name;
@@ -160,9 +162,6 @@ ngx_int_t ngx_http_gateway_mirror_script_count(
 /* NGX_OK, or NGX_ERROR: it is none of ours (was logged). */
 ngx_int_t ngx_http_gateway_mirror_reply(ngx_http_gateway_mirror_t *mirror,
     redisReply *reply, ngx_http_gateway_mirror_reply_t *out);
-
-/* Messages that one fetch brings at most. */
-ngx_uint_t ngx_http_gateway_mirror_page(ngx_http_gateway_mirror_t *mirror);
 
 
 /* The mirror; the mutex is held, but for _decode(). */

@@ -279,8 +279,7 @@ ngx_http_gateway_mirror_adopt(ngx_http_gateway_mirror_op_t *op,
     ngx_memzero(info, sizeof(*info));
     info->seq = reply->seq;
     info->first = reply->seq;
-    info->subscribers = ngx_http_gateway_mirror_others(op->mirror,
-                                                       reply->counts);
+    info->subscribers = reply->others;
     ngx_memcpy(info->epoch, reply->epoch, GW_EPOCH_LEN);
 
     ch = ngx_http_gateway_channel_lookup(zone, &op->name);

@@ -3,7 +3,7 @@
  *
  *     m:NAME  hash: e epoch, s number of the newest message, r run id
  *     l:NAME  stream: the history, ids are the numbers
- *     n:NAME  hash: subscribers by node and zone
+ *     n:NAME  hash: subscribers by node and zone, and the minute when told
  *     i:ID    what has been published under this id
  *
  * A server with another run id than the one that wrote may lack the last
@@ -22,14 +22,24 @@
 #define NGX_HTTP_GATEWAY_MIRROR_ARGS  20
 
 
-/* Common to all: the list of counters, and an announcement. */
+/* Common to all: the list of counters (what was not told for an hour is of a
+ * node that is no more), and an announcement. */
 
 #define NGX_HTTP_GATEWAY_MIRROR_LUA                                          \
     "if redis.replicate_commands then redis.replicate_commands() end "       \
+    "local now = redis.call('TIME') "                                        \
+    "local minute = math.floor(now[1] / 60) "                                \
     "local function counts(key) "                                            \
     "  local h = redis.call('HGETALL', key) "                                \
     "  local t = {} "                                                        \
-    "  for i = 1, #h, 2 do t[#t + 1] = h[i] .. h[i + 1] .. '\\n' end "       \
+    "  for i = 1, #h, 2 do "                                                 \
+    "    local n, told = h[i + 1]:match('^(%d+) (%d+)$') "                   \
+    "    if not n or told + 60 < minute then "                               \
+    "      redis.call('HDEL', key, h[i]) "                                   \
+    "    else "                                                              \
+    "      t[#t + 1] = h[i] .. n .. '\\n' "                                  \
+    "    end "                                                               \
+    "  end "                                                                 \
     "  return table.concat(t) "                                              \
     "end "                                                                   \
     "local function tell(cmd, topic, kind, epoch, who, seq, name, rest) "    \
@@ -37,8 +47,7 @@
     "             .. #name .. ':' .. name .. rest) "                         \
     "end "                                                                   \
     "local function late(deadline) "                                         \
-    "  local t = redis.call('TIME') "                                        \
-    "  return t[1] * 1000 + t[2] / 1000 > tonumber(deadline) "               \
+    "  return now[1] * 1000 + now[2] / 1000 > tonumber(deadline) "           \
     "end "
 
 
@@ -104,8 +113,9 @@ static ngx_http_gateway_redis_script_t  ngx_http_gateway_mirror_delete_lua = {
 
 /*
  * KEYS: m l n. ARGV: run id, new epoch, 1 to make what is not there, epoch
- * and number after which to begin, entries at most, ms to keep m.
- * → DONE or CONFLICT (there is none), epoch, number, counters, entries
+ * and number after which to begin, bytes after which to stop, ms to keep m.
+ * → DONE or CONFLICT (there is none), epoch, number, counters, entries, 1 if
+ * there are more
  */
 
 static ngx_http_gateway_redis_script_t  ngx_http_gateway_mirror_fetch_lua = {
@@ -124,13 +134,20 @@ static ngx_http_gateway_redis_script_t  ngx_http_gateway_mirror_fetch_lua = {
     "if e == ARGV[4] then "
     "  from = string.format('%.0f', tonumber(ARGV[5]) + 1) .. '-0' "
     "end "
-    "local x = redis.call('XRANGE', KEYS[2], from, '+', 'COUNT', ARGV[6]) "
-    "local t = {} "
-    "for i = 1, #x do "
-    "  t[#t + 1] = x[i][1] "
-    "  t[#t + 1] = x[i][2][2] "
-    "end "
-    "return {1, e, string.format('%.0f', s), counts(KEYS[3]), t}"),
+    "local t, bytes, more = {}, 0, 0 "
+    "repeat "
+    "  local x = redis.call('XRANGE', KEYS[2], from, '+', 'COUNT', 64) "
+    "  for i = 1, #x do "
+    "    t[#t + 1] = x[i][1] "
+    "    t[#t + 1] = x[i][2][2] "
+    "    bytes = bytes + #x[i][2][2] + 64 "
+    "  end "
+    "  if #x == 64 then "
+    "    from = string.format('%.0f', x[64][1]:match('^%d+') + 1) .. '-0' "
+    "    more = bytes > tonumber(ARGV[6]) and 1 or 0 "
+    "  end "
+    "until #x < 64 or more == 1 "
+    "return {1, e, string.format('%.0f', s), counts(KEYS[3]), t, more}"),
     { 0 }
 };
 
@@ -144,7 +161,7 @@ static ngx_http_gateway_redis_script_t  ngx_http_gateway_mirror_count_lua = {
     "if ARGV[2] == '0' then "
     "  redis.call('HDEL', KEYS[1], ARGV[1]) "
     "else "
-    "  redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) "
+    "  redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ' ' .. minute) "
     "  redis.call('PEXPIRE', KEYS[1], ARGV[3]) "
     "end "
     "tell(ARGV[4], ARGV[5], 'c', ARGV[6], ARGV[7], '0', ARGV[8], "
@@ -275,7 +292,12 @@ ngx_http_gateway_mirror_arg_epoch(ngx_http_gateway_mirror_args_t *args)
 static void
 ngx_http_gateway_mirror_arg_topic(ngx_http_gateway_mirror_args_t *args)
 {
-    ngx_http_gateway_mirror_arg(args, "PUBLISH", 7);
+    ngx_str_t  *command;
+
+    command = ngx_http_gateway_redis_publish_command(
+                                                args->mirror->zone->redis);
+
+    ngx_http_gateway_mirror_arg(args, command->data, command->len);
     ngx_http_gateway_mirror_arg_key(args, "news",
                                     &ngx_http_gateway_mirror_news);
 }
@@ -405,18 +427,6 @@ ngx_http_gateway_mirror_script_delete(ngx_http_gateway_mirror_op_t *op,
 }
 
 
-ngx_uint_t
-ngx_http_gateway_mirror_page(ngx_http_gateway_mirror_t *mirror)
-{
-    size_t  n;
-
-    n = 4 * 1024 * 1024 / mirror->zone->max_message;
-    n = ngx_min(n, 512);
-
-    return ngx_max(n, 1);
-}
-
-
 ngx_http_gateway_redis_command_t *
 ngx_http_gateway_mirror_script_fetch(ngx_http_gateway_fetch_t *fetch,
     ngx_http_gateway_redis_handler_pt handler)
@@ -435,8 +445,7 @@ ngx_http_gateway_mirror_script_fetch(ngx_http_gateway_fetch_t *fetch,
     ngx_http_gateway_mirror_arg_int(&args, fetch->create);
     ngx_http_gateway_mirror_arg(&args, fetch->epoch, GW_EPOCH_LEN);
     ngx_http_gateway_mirror_arg_int(&args, fetch->since);
-    ngx_http_gateway_mirror_arg_int(&args,
-                                ngx_http_gateway_mirror_page(fetch->mirror));
+    ngx_http_gateway_mirror_arg_int(&args, NGX_HTTP_GATEWAY_MIRROR_PAGE);
     ngx_http_gateway_mirror_arg_meta_ttl(&args);
 
     return ngx_http_gateway_mirror_eval(&args,
@@ -529,7 +538,8 @@ ngx_http_gateway_mirror_reply(ngx_http_gateway_mirror_t *mirror,
 
     epoch = ngx_http_gateway_mirror_text(reply->element[1]);
     out->epoch = (u_char *) epoch.data;
-    out->counts = ngx_http_gateway_mirror_text(reply->element[3]);
+    out->others = ngx_http_gateway_mirror_others(mirror,
+                             ngx_http_gateway_mirror_text(reply->element[3]));
 
     if (out->status == NGX_HTTP_GATEWAY_MIRROR_LATE
         || (out->status == NGX_HTTP_GATEWAY_MIRROR_CONFLICT
@@ -546,13 +556,16 @@ ngx_http_gateway_mirror_reply(ngx_http_gateway_mirror_t *mirror,
         goto bad;
     }
 
-    if (reply->elements > 4) {
+    if (reply->elements > 5) {
 
-        if (reply->element[4]->type != REDIS_REPLY_ARRAY) {
+        if (reply->element[4]->type != REDIS_REPLY_ARRAY
+            || reply->element[5]->type != REDIS_REPLY_INTEGER)
+        {
             goto bad;
         }
 
         out->entries = reply->element[4];
+        out->more = (reply->element[5]->integer == 1);
     }
 
     return NGX_OK;
