@@ -96,6 +96,8 @@ perl:IO::Socket::SSL                      libio-socket-ssl-perl
 chromium                                  chromium
 node                                      nodejs
 npm                                       npm
+redis-server                              redis-server
+redis-sentinel                            redis-sentinel
 /etc/ssl/certs/ca-certificates.crt        ca-certificates
 END
             ;;
