@@ -122,6 +122,7 @@ END
         bench)
             cat << 'END'
 /usr/lib/nginx/modules/ngx_nchan_module.so libnginx-mod-nchan
+redis-server                              redis-server
 openssl                                   openssl
 curl                                      curl
 perl                                      perl
