@@ -96,6 +96,8 @@ perl:IO::Socket::SSL                      libio-socket-ssl-perl
 chromium                                  chromium
 node                                      nodejs
 npm                                       npm
+redis-server                              redis-server
+redis-sentinel                            redis-sentinel
 /etc/ssl/certs/ca-certificates.crt        ca-certificates
 END
             ;;
@@ -120,6 +122,7 @@ END
         bench)
             cat << 'END'
 /usr/lib/nginx/modules/ngx_nchan_module.so libnginx-mod-nchan
+redis-server                              redis-server
 openssl                                   openssl
 curl                                      curl
 perl                                      perl

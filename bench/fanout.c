@@ -1,5 +1,5 @@
 /*
- * Fan-out load: subscribers over WebSocket, one publisher over HTTP.
+ * Fan-out load: subscribers over WebSocket, publishers over HTTP.
  *
  * Opens the subscribers, publishes, and checks at each subscriber that it gets
  * every message of its channel once, in order, byte for byte, and nothing
@@ -24,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 
 #define FANOUT_PIDS 64
@@ -33,6 +34,7 @@ typedef struct {
     bench_load_t  load;
     uint64_t      messages;
     uint64_t      warmup;
+    unsigned      settle;
 
     pid_t         pids[FANOUT_PIDS];
     size_t        npids;
@@ -91,6 +93,8 @@ fanout_usage(void)
           "  --pub-port=N        publisher's port (default: --port)\n"
           "  --sub-path=PATH     default /sub?c=c, the channel's number added\n"
           "  --pub-path=PATH     default /pub?channel=c, likewise\n"
+          "  --publishers=N      connections, at most one a channel, "
+          "default 1\n"
           "  --protocol=LIST     Sec-WebSocket-Protocol, %t: the token\n"
           "  --authorization=V   Authorization, %t: the token\n"
           "  --tokens=FILE       one a line\n"
@@ -101,7 +105,9 @@ fanout_usage(void)
           "  --size=BYTES        default 128, at least 16\n"
           "  --window=N          messages on their way at most, default 1\n"
           "  --batch=N           requests in one write, default 1\n"
-          "  --rate=N            messages a second\n", stderr);
+          "  --rate=N            messages a second\n"
+          "  --settle=MS         between subscribing and publishing\n",
+          stderr);
 
     exit(2);
 }
@@ -123,6 +129,8 @@ static const struct option  fanout_options[] = {
     { "window", required_argument, NULL, 'W' },
     { "batch", required_argument, NULL, 'B' },
     { "rate", required_argument, NULL, 'r' },
+    { "publishers", required_argument, NULL, 'u' },
+    { "settle", required_argument, NULL, 'l' },
     { "pid", required_argument, NULL, 'i' },
     { NULL, 0, NULL, 0 }
 };
@@ -156,6 +164,8 @@ fanout_option(fanout_t *f, int c)
     case 'W': f->load.window = (size_t) n; break;
     case 'B': f->load.batch = (size_t) n; break;
     case 'r': f->load.rate = (uint64_t) n; break;
+    case 'u': f->load.npublishers = (size_t) n; break;
+    case 'l': f->settle = (unsigned) n; break;
 
     case 'i':
         if (f->npids == FANOUT_PIDS) {
@@ -183,6 +193,7 @@ main(int argc, char **argv)
     f.load.size = 128;
     f.load.window = 1;
     f.load.batch = 1;
+    f.load.npublishers = 1;
 
     while ((c = getopt_long(argc, argv, "", fanout_options, NULL)) != -1) {
         fanout_option(&f, c);
@@ -190,7 +201,8 @@ main(int argc, char **argv)
 
     if (optind != argc || f.load.target.port == 0 || f.npids == 0
         || f.load.size < 16 || f.load.batch > f.load.window
-        || f.load.target.channels > f.load.subscribers)
+        || f.load.target.channels > f.load.subscribers
+        || f.load.npublishers > f.load.target.channels)
     {
         fanout_usage();
     }
@@ -200,6 +212,11 @@ main(int argc, char **argv)
     }
 
     bench_load_prepare(&f.load);
+
+    if (f.settle) {
+        usleep(f.settle * 1000);
+    }
+
     fanout_measure(&f);
 
     bench_subscribers_close(f.load.fds, f.load.subscribers);

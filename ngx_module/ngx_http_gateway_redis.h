@@ -134,6 +134,12 @@ ngx_http_gateway_redis_command_t *ngx_http_gateway_redis_eval(
     ngx_str_t *argv, ngx_uint_t argc, ngx_uint_t nkeys,
     ngx_http_gateway_redis_handler_pt handler, void *data);
 
+/* The command that publishes on a sharded topic, "SPUBLISH" or "PUBLISH": a
+ * script gets it as an argument, since it depends on the server. On any other
+ * topic it is always PUBLISH. */
+ngx_str_t *ngx_http_gateway_redis_publish_command(
+    ngx_http_gateway_redis_t *redis);
+
 /* The handler will not be called any more. */
 void ngx_http_gateway_redis_cancel(ngx_http_gateway_redis_command_t *command);
 

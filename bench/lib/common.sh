@@ -14,11 +14,12 @@ BENCH_SERVER_CPU=${SERVER_CPU:-1}
 BENCH_LOAD_CPU=${LOAD_CPU:-0}
 BENCH_WORKERS=1
 
-# set by bench_start: ports, the process to end, those to measure
+# set by bench_start: ports, the process to end (and others), those to measure
 PORT=
 PUB_PORT=
 BENCH_PID=
 BENCH_PIDS=()
+BENCH_STARTED=()
 
 
 bench_die() {
@@ -199,8 +200,9 @@ END
 }
 
 
+# bench_start_nginx NAME [FOLDER]: with bench_conf_NAME's configuration
 bench_start_nginx() {
-    local dir=$BENCH_TMP/$1 tries workers
+    local dir=$BENCH_TMP/${2:-$1} tries workers
     rm -rf "$dir"
     mkdir -p "$dir"
     "bench_conf_$1" > "$dir/nginx.conf"
@@ -244,10 +246,15 @@ bench_start() {
 
 
 bench_stop() {
-    [ -n "$BENCH_PID" ] || return 0
-    kill "$BENCH_PID" 2> /dev/null || true
-    wait "$BENCH_PID" 2> /dev/null || true
+    local pid
+
+    for pid in $BENCH_PID "${BENCH_STARTED[@]}"; do
+        kill "$pid" 2> /dev/null || true
+        wait "$pid" 2> /dev/null || true
+    done
+
     BENCH_PID=
+    BENCH_STARTED=()
 }
 
 

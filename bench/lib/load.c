@@ -29,7 +29,8 @@ bench_load_failed(bench_load_t *f, size_t i, const char *what)
 static void
 bench_load_publish(bench_load_t *f, uint64_t sent)
 {
-    char            number[24];
+    char                number[24];
+    unsigned            channel;
     bench_load_slot_t  *slot;
 
     slot = &f->ring[f->published % f->window];
@@ -39,8 +40,8 @@ bench_load_publish(bench_load_t *f, uint64_t sent)
     snprintf(number, sizeof(number), "%015" PRIu64 " ", f->published);
     memcpy(slot->frame + slot->head, number, 16);
 
-    bench_publisher_add(&f->publisher,
-                        (unsigned) (f->published % f->target.channels),
+    channel = (unsigned) (f->published % f->target.channels);
+    bench_publisher_add(&f->publishers[channel % f->npublishers], channel,
                         slot->frame + slot->head, f->size);
     f->published++;
 }
@@ -53,7 +54,7 @@ bench_load_publish(bench_load_t *f, uint64_t sent)
 static int64_t
 bench_load_publish_due(bench_load_t *f, uint64_t end)
 {
-    size_t    room, n;
+    size_t    room, n, i;
     int64_t   wait;
     uint64_t  due, now;
 
@@ -86,9 +87,27 @@ bench_load_publish_due(bench_load_t *f, uint64_t end)
         }
     }
 
-    (void) bench_publisher_flush(&f->publisher);
+    for (i = 0; i < f->npublishers; i++) {
+        (void) bench_publisher_flush(&f->publishers[i]);
+    }
 
     return wait;
+}
+
+
+static uint64_t
+bench_load_answers(const bench_load_t *f)
+{
+    size_t    i;
+    uint64_t  answers;
+
+    answers = 0;
+
+    for (i = 0; i < f->npublishers; i++) {
+        answers += f->publishers[i].answers;
+    }
+
+    return answers;
 }
 
 
@@ -166,6 +185,7 @@ void
 bench_load_run(bench_load_t *f, uint64_t end)
 {
     int                 i, n;
+    size_t              k;
     int64_t             wait;
     uint64_t            at, heard;
     struct timespec     ts;
@@ -178,7 +198,7 @@ bench_load_run(bench_load_t *f, uint64_t end)
     for ( ;; ) {
         wait = bench_load_publish_due(f, end);
 
-        if (f->done == end && f->publisher.answers == end) {
+        if (f->done == end && bench_load_answers(f) == end) {
             return;
         }
 
@@ -204,15 +224,17 @@ bench_load_run(bench_load_t *f, uint64_t end)
             bench_die("nothing for %d s: %" PRIu64 " published, %" PRIu64
                       " answered, %" PRIu64 " with everybody",
                       BENCH_LOAD_STALLED, f->published,
-                      f->publisher.answers, f->done);
+                      bench_load_answers(f), f->done);
         }
 
         for (i = 0; i < n; i++) {
-            if (events[i].data.u64 == UINT64_MAX) {
-                bench_publisher_read(&f->publisher);
+            k = (size_t) events[i].data.u64;
+
+            if (k >= f->subscribers) {
+                bench_publisher_read(&f->publishers[k - f->subscribers]);
 
             } else {
-                bench_load_read(f, (size_t) events[i].data.u64);
+                bench_load_read(f, k);
             }
         }
 
@@ -244,7 +266,6 @@ bench_load_prepare(bench_load_t *f)
     }
 
     bench_subscribers_open(&f->target, f->fds, f->subscribers);
-    bench_publisher_open(&f->publisher, f->pub_port, f->pub_path);
 
     f->epfd = epoll_create1(EPOLL_CLOEXEC);
     if (f->epfd < 0) {
@@ -261,11 +282,16 @@ bench_load_prepare(bench_load_t *f)
         }
     }
 
-    ev.events = EPOLLIN | EPOLLOUT | EPOLLET;
-    ev.data.u64 = UINT64_MAX;
+    f->publishers = bench_alloc(f->npublishers, sizeof(*f->publishers));
 
-    if (epoll_ctl(f->epfd, EPOLL_CTL_ADD, f->publisher.fd, &ev) < 0) {
-        bench_die_errno("epoll_ctl");
+    for (i = 0; i < f->npublishers; i++) {
+        bench_publisher_open(&f->publishers[i], f->pub_port, f->pub_path);
+        ev.events = EPOLLIN | EPOLLOUT | EPOLLET;
+        ev.data.u64 = f->subscribers + i;
+
+        if (epoll_ctl(f->epfd, EPOLL_CTL_ADD, f->publishers[i].fd, &ev) < 0) {
+            bench_die_errno("epoll_ctl");
+        }
     }
 }
 

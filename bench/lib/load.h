@@ -1,11 +1,12 @@
 /*
- * The load of a fan-out: subscribers, one publisher, and the check that each
+ * The load of a fan-out: subscribers, publishers, and the check that each
  * subscriber gets every message of its channel once, in order, byte for byte,
  * and nothing else. Whatever is wrong ends the program with a message.
  *
  * Every message that is on its way lies in a ring of "window" slots, as the
  * frame that is expected, so checking is one memcmp(). Message n is published
- * to channel n % channels.
+ * to channel n % channels. With several publishers each has channels of its
+ * own: only the messages of one connection have an order.
  */
 
 #ifndef BENCH_LOAD_H_INCLUDED
@@ -34,6 +35,7 @@ typedef struct {
     bench_target_t     target;     /* this block: set by the caller */
     int                pub_port;
     const char        *pub_path;
+    size_t             npublishers;
 
     size_t             subscribers;
     size_t             size;       /* of a message */
@@ -41,7 +43,7 @@ typedef struct {
     size_t             batch;
     uint64_t           rate;       /* a second; 0: as fast as it goes */
 
-    bench_publisher_t  publisher;
+    bench_publisher_t *publishers;
     bench_hist_t       latency;    /* ns */
     int                epfd;
     size_t             frame_len;
