@@ -2,8 +2,10 @@
  * What the files of the Redis client share.
  *
  *     _module.c     the directive, and starting and ending in a worker
+ *     _servers.c    URLs, addresses, passwords and TLS of the configuration
  *     _command.c    commands: encoded once, kept until they are answered
  *     _link.c       one connection to one server
+ *     _hello.c      its TLS, handshake and keep-alive
  *     _route.c      which link a command takes: one server, tried in turn
  *     _share.c      the zone of a node: its leader, subscriptions, nodes
  *
@@ -35,7 +37,7 @@
 
 /* ms */
 #define NGX_HTTP_GATEWAY_REDIS_TICK          100
-#define NGX_HTTP_GATEWAY_REDIS_KEEPALIVE     1000
+#define NGX_HTTP_GATEWAY_REDIS_KEEPALIVE     500
 #define NGX_HTTP_GATEWAY_REDIS_BACKOFF       100
 #define NGX_HTTP_GATEWAY_REDIS_MAX_BACKOFF   5000
 
@@ -145,7 +147,7 @@ struct ngx_http_gateway_redis_link_s {
 
     ngx_queue_t                         commands;  /* sent, then unsent */
     ngx_queue_t                        *unsent;    /* == &commands: none */
-    size_t                              offset_sent;  /* of unsent */
+    size_t                              unsent_pos;   /* in it */
     ngx_uint_t                          ncommands;
     size_t                              nbytes;
 
@@ -159,6 +161,7 @@ struct ngx_http_gateway_redis_link_s {
     ngx_event_t                         flush;     /* posted */
     ngx_msec_t                          backoff;
     ngx_msec_t                          heard;     /* ngx_current_msec */
+    ngx_msec_t                          since;     /* it is ready */
     ngx_uint_t                          attempt;   /* which address */
     ngx_log_t                           log;       /* writes into reason */
 };
@@ -204,6 +207,8 @@ typedef struct {
     /* It is the leader no more. */
     void                              (*unsubscribe)(
                                           ngx_http_gateway_redis_t *r);
+    /* In the others, as often: be where the leader is. NULL: they are. */
+    void                              (*follow)(ngx_http_gateway_redis_t *r);
 } ngx_http_gateway_redis_route_t;
 
 extern ngx_http_gateway_redis_route_t  ngx_http_gateway_redis_standalone;
@@ -238,6 +243,7 @@ struct ngx_http_gateway_redis_s {
     ngx_resolver_t                     *resolver;  /* NULL: none */
     ngx_array_t                         uses;
     ngx_http_gateway_metric_t          *seconds;
+    ngx_str_t                           label;     /* name="..." */
     ngx_shm_zone_t                     *zone;
     u_char                             *file;      /* of the first use */
     ngx_uint_t                          line;
@@ -250,6 +256,8 @@ struct ngx_http_gateway_redis_s {
     ngx_http_gateway_redis_link_t      *link;      /* standalone, Sentinel */
     ngx_http_gateway_redis_link_t      *subscription;   /* as above */
     ngx_uint_t                          confirmed; /* subscriptions */
+    ngx_uint_t                          failures;  /* in a row, of URLs */
+    ngx_uint_t                          deaf;      /* the same, to subscribe */
     ngx_event_t                         tick;
     ngx_event_t                         lost;      /* posted: answers NULL */
     ngx_queue_t                         failed;    /* commands */
@@ -260,7 +268,23 @@ struct ngx_http_gateway_redis_s {
     unsigned                            leads:1;
     unsigned                            subscribed:1;
     unsigned                            told:1;    /* that it is away */
+    unsigned                            told_deaf:1;
 };
+
+
+/* Servers, at configuration time. NGX_ERROR: was logged, with no secret. */
+
+ngx_int_t ngx_http_gateway_redis_add_url(ngx_conf_t *cf,
+    ngx_http_gateway_redis_t *redis, ngx_array_t *servers, ngx_str_t *value);
+ngx_int_t ngx_http_gateway_redis_set_password(ngx_conf_t *cf,
+    ngx_http_gateway_redis_t *redis);
+ngx_int_t ngx_http_gateway_redis_set_ssl(ngx_conf_t *cf,
+    ngx_http_gateway_redis_t *redis);
+ngx_int_t ngx_http_gateway_redis_resolve(ngx_conf_t *cf,
+    ngx_http_gateway_redis_t *redis);
+/* what: "URL" or "parameter". */
+void ngx_http_gateway_redis_value_log(ngx_conf_t *cf, ngx_str_t *value,
+    const char *what, const char *message);
 
 
 /* Links. */
@@ -271,11 +295,21 @@ void ngx_http_gateway_redis_link_init(ngx_http_gateway_redis_link_t *link,
     ngx_http_gateway_redis_t *redis);
 void ngx_http_gateway_redis_link_start(ngx_http_gateway_redis_link_t *link,
     ngx_http_gateway_redis_server_t *server, ngx_msec_t delay);
+/* In down: tries again after delay (ms), not after the back-off. */
+void ngx_http_gateway_redis_link_later(ngx_http_gateway_redis_link_t *link,
+    ngx_msec_t delay);
 /* For good, down is not called; the link's memory is the owner's again. */
 void ngx_http_gateway_redis_link_stop(ngx_http_gateway_redis_link_t *link);
-/* Closes it, calls down and tries again after the back-off. */
+/* Closes it, calls down and tries again after the back-off. NULL: the reason
+ * is there already. */
 void ngx_http_gateway_redis_link_fail(ngx_http_gateway_redis_link_t *link,
-    char *fmt, ...);
+    const char *fmt, ...);
+void ngx_http_gateway_redis_link_reason(ngx_http_gateway_redis_link_t *link,
+    const void *text, size_t len);
+/* Whether the script was sent on it; from now on it was. */
+ngx_uint_t ngx_http_gateway_redis_link_knows(
+    ngx_http_gateway_redis_link_t *link,
+    ngx_http_gateway_redis_script_t *script);
 
 /* Takes a command made by .._command_make(), at the end of its queue; RUN_ID
  * and DEADLINE are stamped. NGX_DECLINED: too much waits. Is sent when the
@@ -283,6 +317,21 @@ void ngx_http_gateway_redis_link_fail(ngx_http_gateway_redis_link_t *link,
 ngx_int_t ngx_http_gateway_redis_link_send(
     ngx_http_gateway_redis_link_t *link,
     ngx_http_gateway_redis_command_t *command);
+
+
+/* What is said on a link besides commands. */
+
+ngx_int_t ngx_http_gateway_redis_hello(ngx_http_gateway_redis_link_t *link);
+void ngx_http_gateway_redis_link_keepalive(ngx_event_t *ev);
+redisReader *ngx_http_gateway_redis_reader(
+    ngx_http_gateway_redis_link_t *link);
+
+#if (NGX_SSL)
+ngx_int_t ngx_http_gateway_redis_tls_start(ngx_connection_t *c,
+    ngx_http_gateway_redis_t *redis, ngx_http_gateway_redis_server_t *server);
+ngx_int_t ngx_http_gateway_redis_tls_check(ngx_connection_t *c,
+    ngx_http_gateway_redis_server_t *server);
+#endif
 
 
 /* Commands. */
@@ -319,6 +368,16 @@ void ngx_http_gateway_redis_lost_handler(ngx_event_t *ev);
 ngx_uint_t ngx_http_gateway_redis_error_is(redisReply *reply, char *word);
 
 
+/* Where there is one server at a time. */
+
+/* A link for the subscriptions, which stays on the server of redis->link. */
+ngx_http_gateway_redis_link_t *ngx_http_gateway_redis_subscription(
+    ngx_http_gateway_redis_t *redis);
+/* SUBSCRIBE to all topics, sharded ones too. */
+ngx_int_t ngx_http_gateway_redis_subscribe_all(
+    ngx_http_gateway_redis_link_t *link);
+
+
 /* State, told by the route. */
 
 /* Commands are taken by (a part of) the servers; are no longer: why. */
@@ -329,18 +388,22 @@ void ngx_http_gateway_redis_is_down(ngx_http_gateway_redis_t *redis,
 
 /* The node's share. */
 
-extern ngx_http_gateway_redis_user_t  ngx_http_gateway_redis_nodes_user;
-
 ngx_int_t ngx_http_gateway_redis_share_zone(ngx_conf_t *cf,
     ngx_http_gateway_redis_t *redis);
-ngx_int_t ngx_http_gateway_redis_share_start(ngx_http_gateway_redis_t *redis);
+/* Takes the lead where nobody has it. */
+void ngx_http_gateway_redis_share_lead(ngx_http_gateway_redis_t *redis);
 /* Called in a living worker for one that is dead, and at one's own end. */
 void ngx_http_gateway_redis_share_died(ngx_http_gateway_redis_t *redis,
     ngx_uint_t slot);
 void ngx_http_gateway_redis_share_tick(ngx_http_gateway_redis_t *redis);
 
-/* All topics are subscribed to; not any more. */
-void ngx_http_gateway_redis_share_subscribed(ngx_http_gateway_redis_t *redis);
+/* All topics are subscribed to, on a server of that run id (40 zeros: on
+ * several); not any more. */
+void ngx_http_gateway_redis_share_subscribed(ngx_http_gateway_redis_t *redis,
+    u_char *run_id);
+/* The run id, while the node is subscribed; else 0. */
+ngx_uint_t ngx_http_gateway_redis_share_server(
+    ngx_http_gateway_redis_t *redis, u_char *run_id);
 void ngx_http_gateway_redis_share_lost(ngx_http_gateway_redis_t *redis);
 
 /* (s)message for the users; anything else is ignored. */
@@ -348,13 +411,18 @@ void ngx_http_gateway_redis_share_message(ngx_http_gateway_redis_t *redis,
     redisReply *reply);
 
 /*
- * The channels to subscribe to: i counts from 0, NGX_DONE at the end. buf has
- * room for the longest, *name is in it. *sharded says which kind it is, and
- * *bucket, -1 for one that is not.
+ * The channels to subscribe to: how many, and the i-th, NGX_DONE at the end.
+ * buf has room for the longest, *name is in it. *bucket is that of a sharded
+ * one, else -1.
  */
+ngx_uint_t ngx_http_gateway_redis_share_topics(
+    ngx_http_gateway_redis_t *redis);
 size_t ngx_http_gateway_redis_share_room(ngx_http_gateway_redis_t *redis);
 ngx_int_t ngx_http_gateway_redis_share_topic(ngx_http_gateway_redis_t *redis,
     ngx_uint_t i, u_char *buf, ngx_str_t *name, ngx_int_t *bucket);
+
+
+extern ngx_module_t  ngx_http_gateway_redis_module;
 
 
 #endif /* NGX_HTTP_GATEWAY_REDIS_INT_H_INCLUDED */

@@ -80,7 +80,7 @@ sub _start_sentinels {
 sub wait_ready {
     my ($self, $timeout) = @_;
 
-    return GatewayProcess::wait_for($timeout || 20, sub {
+    return GatewayProcess::wait_for($timeout // 20, sub {
         3 == grep { $self->_sees_all($_) } $self->sentinels
     });
 }
@@ -139,7 +139,7 @@ sub wait_failover {
 
     my $next = $self->replica;
 
-    GatewayProcess::wait_for($timeout || 20, sub {
+    GatewayProcess::wait_for($timeout // 20, sub {
         my @say = grep {
             my $address = eval {
                 $_->command('SENTINEL', 'GET-MASTER-ADDR-BY-NAME',
