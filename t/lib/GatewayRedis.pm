@@ -150,11 +150,7 @@ sub start {
 sub wait_ready {
     my ($self, $timeout) = @_;
 
-<<<<<<< HEAD
-    return GatewayProcess::wait_for($timeout || 10, sub {
-=======
     return GatewayProcess::wait_for($timeout // 10, sub {
->>>>>>> e7e19b330d579991e2b841d62259711add055c65
         return 1 if eval { $self->command('PING') eq 'PONG' };
     });
 }

@@ -85,11 +85,7 @@ sub url {
 sub wait_ready {
     my ($self, $timeout) = @_;
 
-<<<<<<< HEAD
-    return GatewayProcess::wait_for($timeout || 20, sub {
-=======
     return GatewayProcess::wait_for($timeout // 20, sub {
->>>>>>> e7e19b330d579991e2b841d62259711add055c65
         !grep { !eval { _is_well($_) } } grep { $_->pid } $self->nodes;
     });
 }
@@ -160,11 +156,7 @@ sub wait_owner {
 
     my $slot = $self->slot($key);
 
-<<<<<<< HEAD
-    return GatewayProcess::wait_for($timeout || 20, sub {
-=======
     return GatewayProcess::wait_for($timeout // 20, sub {
->>>>>>> e7e19b330d579991e2b841d62259711add055c65
         my %say;
         for my $node (grep { $_->pid } $self->nodes) {
             my $owner = eval { $self->owner($slot, $node) } or return;
