@@ -9,6 +9,7 @@
 #include "ngx_http_gateway_cache_int.h"
 #include "ngx_http_gateway_compat.h"
 #include "../src/cache_validate.h"
+#include "../src/cache_wire.h"
 
 
 /* A field in the store; name, name in small letters, value, 0 follow. */
@@ -187,21 +188,63 @@ ngx_http_gateway_cache_hidden(ngx_http_request_t *r, u_char *name, size_t len,
 }
 
 
+/* The kind of a field whose name in small letters is given. */
+
+static ngx_uint_t
+ngx_http_gateway_cache_kind(u_char *name, size_t len)
+{
+    ngx_http_gateway_cache_known_t  *known;
+
+    for (known = ngx_http_gateway_cache_known; known->name.len; known++) {
+        if (known->name.len == len
+            && ngx_memcmp(known->name.data, name, len) == 0)
+        {
+            break;
+        }
+    }
+
+    return known->kind;
+}
+
+
+static u_char *
+ngx_http_gateway_cache_write(u_char *p, const gw_field_t *f, ngx_uint_t kind,
+    ngx_uint_t hidden)
+{
+    ngx_http_gateway_cache_head_t  head;
+
+    ngx_memzero(&head, sizeof(head));
+    head.value_len = (uint32_t) f->value.len;
+    head.name_len = (uint16_t) f->name.len;
+    head.kind = (u_char) kind;
+    head.hidden = (u_char) hidden;
+
+    p = ngx_cpymem(p, &head, sizeof(head));
+    p = ngx_cpymem(p, f->name.data, f->name.len);
+    ngx_strlow(p, (u_char *) f->name.data, f->name.len);
+    p += f->name.len;
+    p = ngx_cpymem(p, f->value.data, f->value.len);
+    *p++ = '\0';
+
+    return p;
+}
+
+
 ngx_int_t
 ngx_http_gateway_cache_encode(ngx_http_request_t *r, gw_fields_t fields,
     ngx_str_t *text, ngx_uint_t *n)
 {
-    u_char                          *p, *lowcase;
-    size_t                           i, len;
-    const gw_field_t                *f;
-    ngx_http_gateway_cache_head_t    head;
-    ngx_http_gateway_cache_known_t  *known;
+    u_char            *p, *lowcase;
+    size_t             i, len;
+    ngx_uint_t         kind, hidden;
+    const gw_field_t  *f;
 
     len = 0;
 
     for (i = 0; i < fields.n; i++) {
         f = &fields.fields[i];
-        len += sizeof(head) + 2 * f->name.len + f->value.len + 1;
+        len += sizeof(ngx_http_gateway_cache_head_t) + 2 * f->name.len
+               + f->value.len + 1;
     }
 
     p = ngx_pnalloc(r->pool, len + 1);
@@ -221,36 +264,80 @@ ngx_http_gateway_cache_encode(ngx_http_request_t *r, gw_fields_t fields,
             continue;
         }
 
-        lowcase = p + sizeof(head) + f->name.len;
+        /* where it will be overwritten */
+
+        lowcase = p;
         ngx_strlow(lowcase, (u_char *) f->name.data, f->name.len);
 
-        for (known = ngx_http_gateway_cache_known; known->name.len; known++) {
-            if (known->name.len == f->name.len
-                && ngx_memcmp(known->name.data, lowcase, f->name.len) == 0)
-            {
-                break;
-            }
-        }
-
-        ngx_memzero(&head, sizeof(head));
-        head.value_len = (uint32_t) f->value.len;
-        head.name_len = (uint16_t) f->name.len;
-        head.kind = (u_char) known->kind;
+        kind = ngx_http_gateway_cache_kind(lowcase, f->name.len);
+        hidden = ngx_http_gateway_cache_hidden(r, lowcase, f->name.len, kind);
 
         if (r->headers_out.location
             && r->headers_out.location->value.data == f->value.data)
         {
-            head.kind = NGX_HTTP_GATEWAY_CACHE_LOCATION;
+            kind = NGX_HTTP_GATEWAY_CACHE_LOCATION;
         }
 
-        head.hidden = (u_char) ngx_http_gateway_cache_hidden(r, lowcase,
-                                                  f->name.len, known->kind);
+        p = ngx_http_gateway_cache_write(p, f, kind, hidden);
 
-        p = ngx_cpymem(p, &head, sizeof(head));
-        p = ngx_cpymem(p, f->name.data, f->name.len);
-        p += f->name.len;
-        p = ngx_cpymem(p, f->value.data, f->value.len);
-        *p++ = '\0';
+        (*n)++;
+    }
+
+    text->len = p - text->data;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_gateway_cache_adopt(ngx_pool_t *pool, gw_str_t fields,
+    ngx_str_t *text, ngx_uint_t *n)
+{
+    u_char           *p;
+    size_t            len;
+    gw_str_t          left;
+    ngx_uint_t        kind;
+    gw_field_t        plain;
+    gw_wire_field_t   f;
+
+    static ngx_str_t  location[] = {
+        ngx_string("location"), ngx_null_string
+    };
+
+    len = 0;
+    left = fields;
+
+    while (gw_wire_field(&left, &f)) {
+        len += sizeof(ngx_http_gateway_cache_head_t) + 2 * f.name.len
+               + f.value.len + 1;
+    }
+
+    p = ngx_pnalloc(pool, len + 1);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    text->data = p;
+    *n = 0;
+
+    while (gw_wire_field(&fields, &f)) {
+        ngx_strlow(p, (u_char *) f.name.data, f.name.len);
+        kind = ngx_http_gateway_cache_kind(p, f.name.len);
+
+        if ((f.mark & 0x7f) == NGX_HTTP_GATEWAY_CACHE_LOCATION) {
+            ngx_str_t  name = { f.name.len, p };
+
+            if (!ngx_http_gateway_cache_is_one_of(&name, location)) {
+                return NGX_DECLINED;
+            }
+
+            kind = NGX_HTTP_GATEWAY_CACHE_LOCATION;
+        }
+
+        plain.name = f.name;
+        plain.value = f.value;
+
+        p = ngx_http_gateway_cache_write(p, &plain, kind, f.mark >> 7);
 
         (*n)++;
     }

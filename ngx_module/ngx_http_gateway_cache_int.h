@@ -13,6 +13,7 @@
  *   _language.c  variants by language
  *   _invalidate.c  unsafe methods
  *   _purge_module.c  gateway_cache_purge
+ *   _remote*.c   the second level, in Redis
  *
  * All access to a zone's store is with the mutex of its slab pool, but for
  * reading what is pinned. Times of the store are Unix ms.
@@ -28,6 +29,7 @@
 
 #include "ngx_http_gateway_cache.h"
 #include "ngx_http_gateway_metrics.h"
+#include "ngx_http_gateway_redis.h"
 #include "../src/cache_policy.h"
 #include "../src/cache_status.h"
 #include "../src/cache_store.h"
@@ -50,6 +52,7 @@
 typedef enum {
     NGX_HTTP_GATEWAY_CACHE_NONE = 0,
     NGX_HTTP_GATEWAY_CACHE_HIT,
+    NGX_HTTP_GATEWAY_CACHE_REDIS,
     NGX_HTTP_GATEWAY_CACHE_MISS,
     NGX_HTTP_GATEWAY_CACHE_STALE,
     NGX_HTTP_GATEWAY_CACHE_UPDATING,
@@ -77,11 +80,24 @@ extern ngx_str_t  ngx_http_gateway_cache_statuses[];
 #define NGX_HTTP_GATEWAY_CACHE_STALE_OFF   0x8000
 
 
+typedef struct ngx_http_gateway_cache_remote_s
+    ngx_http_gateway_cache_remote_t;
+
+#define NGX_HTTP_GATEWAY_CACHE_EPOCH  24
+#define NGX_HTTP_GATEWAY_CACHE_ENTRY  42  /* of a stream, and a zero */
+
 typedef struct {
     uint64_t                            secret[2];
     gw_store_t                         *store;
     void                               *base;    /* of the store */
     size_t                              size;
+
+    /* of level 2: the last purge that this node knows of (the leader's), and
+     * workers that owe it purges */
+    u_char                              epoch[NGX_HTTP_GATEWAY_CACHE_EPOCH];
+    u_char                              entry[NGX_HTTP_GATEWAY_CACHE_ENTRY];
+    uint64_t                            owes[GW_STORE_SLOTS / 64];
+    ngx_uint_t                          lost;    /* one died that did */
 } ngx_http_gateway_cache_sh_t;
 
 
@@ -93,6 +109,7 @@ typedef struct {
     ngx_shm_zone_t                     *shm_zone;  /* NULL: not defined */
     ngx_slab_pool_t                    *shpool;
     ngx_http_gateway_cache_sh_t        *sh;
+    ngx_http_gateway_redis_t           *redis;     /* NULL: one level */
     ngx_str_t                           label;     /* zone="name" */
     ngx_str_t                           hit;       /* name; hit; ttl= */
     ngx_http_gateway_metric_t          *requests
@@ -207,6 +224,7 @@ typedef struct {
     gw_store_new_t                     *alias;         /* NULL: none */
 
     ngx_http_gateway_cache_saved_t     *saved;         /* NULL: a hit */
+    ngx_http_gateway_cache_remote_t    *remote;        /* NULL: level 1 */
 
     /* who waits */
     ngx_queue_t                         queue;
@@ -300,7 +318,8 @@ void ngx_http_gateway_cache_digest(ngx_http_gateway_cache_zone_t *zone,
 uint64_t ngx_http_gateway_cache_tag(ngx_http_gateway_cache_zone_t *zone,
     gw_str_t tag);
 
-/* Purges all variants of one key; returns the number of objects. */
+/* Purges all variants of one key; returns the number of objects of this
+ * node. */
 ngx_uint_t ngx_http_gateway_cache_purge_one(
     ngx_http_gateway_cache_zone_t *zone, ngx_str_t *key);
 
@@ -308,6 +327,8 @@ ngx_uint_t ngx_http_gateway_cache_purge_one(
 /* _lookup.c */
 
 ngx_int_t ngx_http_gateway_cache_handler(ngx_http_request_t *r);
+
+void ngx_http_gateway_cache_unpin(ngx_http_gateway_cache_ctx_t *ctx);
 
 /* The key of r's location: NGX_OK or NGX_ERROR. */
 ngx_int_t ngx_http_gateway_cache_key(ngx_http_request_t *r, ngx_str_t *key);
@@ -317,11 +338,21 @@ ngx_int_t ngx_http_gateway_cache_key(ngx_http_request_t *r, ngx_str_t *key);
 ngx_int_t ngx_http_gateway_cache_variant(ngx_http_gateway_cache_ctx_t *ctx,
     gw_str_t spec, unsigned char *digest);
 
+/* The same, as it was before it is digested. */
+#define NGX_HTTP_GATEWAY_CACHE_VARY  4096
+ngx_int_t ngx_http_gateway_cache_variant_text(
+    ngx_http_gateway_cache_ctx_t *ctx, gw_str_t spec, u_char *text,
+    size_t *len);
+
 
 /* _wait.c */
 
 /* NGX_AGAIN: the request waits, and its phases run again when woken. */
 ngx_int_t ngx_http_gateway_cache_park(ngx_http_gateway_cache_ctx_t *ctx);
+
+/* Makes it wait for whatever the caller does: NGX_OK or NGX_ERROR. */
+ngx_int_t ngx_http_gateway_cache_hold(ngx_http_gateway_cache_ctx_t *ctx);
+void ngx_http_gateway_cache_resume(ngx_http_gateway_cache_ctx_t *ctx);
 void ngx_http_gateway_cache_woken(void);
 void ngx_http_gateway_cache_wait_init(void);
 
@@ -391,6 +422,44 @@ void ngx_http_gateway_cache_store_abort(ngx_http_gateway_cache_ctx_t *ctx,
     ngx_msec_t mark);
 
 
+/* _remote_look.c: level 2, where there is one */
+
+/* Looks the request up, and asks for the right to fetch where `lock`. What is
+ * found is in level 1 when the phases run again. NGX_AGAIN; NGX_DECLINED: go
+ * on; NGX_ERROR. */
+ngx_int_t ngx_http_gateway_cache_remote_look(
+    ngx_http_gateway_cache_ctx_t *ctx, ngx_uint_t lock);
+void ngx_http_gateway_cache_remote_cancel(ngx_http_gateway_cache_ctx_t *ctx);
+
+
+/* _remote_store.c */
+
+/* Remembers what is about to be stored. */
+void ngx_http_gateway_cache_remote_describe(
+    ngx_http_gateway_cache_ctx_t *ctx, const gw_store_new_t *n,
+    gw_fields_t fields);
+
+/* Stores the object, which is pinned. */
+void ngx_http_gateway_cache_remote_store(ngx_http_gateway_cache_ctx_t *ctx,
+    gw_store_ref_t *ref);
+
+/* Gives the right to fetch back; nobody waits for it for `mark` ms. */
+void ngx_http_gateway_cache_remote_release(
+    ngx_http_gateway_cache_ctx_t *ctx, ngx_msec_t mark);
+
+
+/* _remote_node.c */
+
+/* Purges a key, which level 1 has not any more, in level 2 and on the other
+ * nodes. */
+void ngx_http_gateway_cache_purge_others(ngx_http_gateway_cache_zone_t *zone,
+    ngx_str_t *key);
+
+/* In a living worker: the one in that slot is gone. */
+void ngx_http_gateway_cache_remote_died(ngx_http_gateway_cache_zone_t *zone,
+    ngx_uint_t slot);
+
+
 /* _fields.c */
 
 /* The client's fields: NGX_OK or NGX_ERROR. */
@@ -408,6 +477,11 @@ ngx_int_t ngx_http_gateway_cache_encode(ngx_http_request_t *r,
 ngx_int_t ngx_http_gateway_cache_decode(ngx_pool_t *pool, ngx_str_t *text,
     ngx_uint_t n, ngx_http_gateway_cache_fields_t *fields);
 
+/* From one with the kind and whether it is hidden, as another node wrote it:
+ * NGX_OK, NGX_DECLINED: not as it could be, NGX_ERROR. */
+ngx_int_t ngx_http_gateway_cache_adopt(ngx_pool_t *pool, gw_str_t fields,
+    ngx_str_t *text, ngx_uint_t *n);
+
 /* Hides the client's conditions and range from the content handler, and puts
  * ours there; undone by _restore(). */
 ngx_int_t ngx_http_gateway_cache_strip(ngx_http_gateway_cache_ctx_t *ctx);
@@ -415,12 +489,16 @@ void ngx_http_gateway_cache_restore(ngx_http_gateway_cache_ctx_t *ctx);
 
 
 /* _language.c: the variant of the language that a request prefers, and that
- * of a response with this spec; NGX_DECLINED: there is none. */
+ * of a response with this spec, as text; NGX_DECLINED: there is none. */
 
-ngx_int_t ngx_http_gateway_cache_preferred(ngx_http_gateway_cache_ctx_t *ctx,
-    gw_fields_t request, unsigned char *digest);
-ngx_int_t ngx_http_gateway_cache_written(ngx_http_gateway_cache_ctx_t *ctx,
-    gw_str_t spec, gw_fields_t response, unsigned char *digest);
+#define NGX_HTTP_GATEWAY_CACHE_LANGUAGE  64  /* bytes of a tag */
+#define NGX_HTTP_GATEWAY_CACHE_LANGUAGE_TEXT                                 \
+    (NGX_HTTP_GATEWAY_CACHE_LANGUAGE + 17)
+
+ngx_int_t ngx_http_gateway_cache_preferred(gw_fields_t request, u_char *text,
+    size_t *len);
+ngx_int_t ngx_http_gateway_cache_written(gw_str_t spec, gw_fields_t response,
+    u_char *text, size_t *len);
 
 
 /* _invalidate.c */

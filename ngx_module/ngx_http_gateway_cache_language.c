@@ -13,14 +13,10 @@
 #include "../src/http_field.h"
 
 
-#define NGX_HTTP_GATEWAY_CACHE_LANGUAGE  64  /* bytes of a tag */
-
-
 static ngx_int_t
-ngx_http_gateway_cache_language(ngx_http_gateway_cache_ctx_t *ctx,
-    gw_str_t tag, unsigned char *digest)
+ngx_http_gateway_cache_language(gw_str_t tag, u_char *text, size_t *len)
 {
-    u_char  text[NGX_HTTP_GATEWAY_CACHE_LANGUAGE + 17], *p;
+    u_char  *p;
 
     if (tag.len == 0 || tag.len > NGX_HTTP_GATEWAY_CACHE_LANGUAGE
         || !gw_http_token(tag) || (tag.len == 1 && tag.data[0] == '*'))
@@ -33,7 +29,7 @@ ngx_http_gateway_cache_language(ngx_http_gateway_cache_ctx_t *ctx,
     p = ngx_cpymem(text, "content-language=", 17);
     ngx_strlow(p, (u_char *) tag.data, tag.len);
 
-    ngx_http_gateway_cache_digest(ctx->zone, text, 17 + tag.len, digest);
+    *len = 17 + tag.len;
 
     return NGX_OK;
 }
@@ -59,8 +55,8 @@ ngx_http_gateway_cache_weight(gw_str_t s)
 
 
 ngx_int_t
-ngx_http_gateway_cache_preferred(ngx_http_gateway_cache_ctx_t *ctx,
-    gw_fields_t request, unsigned char *digest)
+ngx_http_gateway_cache_preferred(gw_fields_t request, u_char *text,
+    size_t *len)
 {
     u_char        *p;
     gw_str_t       member, rest, tag;
@@ -104,13 +100,13 @@ ngx_http_gateway_cache_preferred(ngx_http_gateway_cache_ctx_t *ctx,
     }
 
     return tied ? NGX_DECLINED
-                : ngx_http_gateway_cache_language(ctx, tag, digest);
+                : ngx_http_gateway_cache_language(tag, text, len);
 }
 
 
 ngx_int_t
-ngx_http_gateway_cache_written(ngx_http_gateway_cache_ctx_t *ctx,
-    gw_str_t spec, gw_fields_t response, unsigned char *digest)
+ngx_http_gateway_cache_written(gw_str_t spec, gw_fields_t response,
+    u_char *text, size_t *len)
 {
     gw_str_t      tag, other;
     gw_members_t  m;
@@ -125,5 +121,5 @@ ngx_http_gateway_cache_written(ngx_http_gateway_cache_ctx_t *ctx,
         return NGX_DECLINED;
     }
 
-    return ngx_http_gateway_cache_language(ctx, tag, digest);
+    return ngx_http_gateway_cache_language(tag, text, len);
 }

@@ -5,13 +5,10 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
-#include "ngx_http_gateway_cache_int.h"
+#include "ngx_http_gateway_cache_remote.h"
 #include "ngx_http_gateway_worker.h"
 #include "../src/cache_validate.h"
 #include "../src/cache_vary.h"
-
-
-#define NGX_HTTP_GATEWAY_CACHE_VARY  4096  /* bytes of a variant's text */
 
 
 static ngx_int_t ngx_http_gateway_cache_init(
@@ -20,6 +17,8 @@ static ngx_int_t ngx_http_gateway_cache_look(
     ngx_http_gateway_cache_ctx_t *ctx);
 static ngx_int_t ngx_http_gateway_cache_find(
     ngx_http_gateway_cache_ctx_t *ctx, int64_t now, gw_cache_fwd_e *miss);
+static ngx_int_t ngx_http_gateway_cache_ask(ngx_http_gateway_cache_ctx_t *ctx,
+    ngx_uint_t lock);
 static ngx_int_t ngx_http_gateway_cache_fetch(
     ngx_http_gateway_cache_ctx_t *ctx, ngx_uint_t validate);
 static void ngx_http_gateway_cache_refresh(ngx_http_gateway_cache_ctx_t *ctx);
@@ -282,15 +281,33 @@ ngx_http_gateway_cache_look(ngx_http_gateway_cache_ctx_t *ctx)
     case GW_CACHE_HIT:
         ctx->status = d.ttl < 0 ? NGX_HTTP_GATEWAY_CACHE_STALE
                                 : NGX_HTTP_GATEWAY_CACHE_HIT;
+
+        if (ctx->remote && ctx->remote->found && d.ttl >= 0) {
+            ctx->status = NGX_HTTP_GATEWAY_CACHE_REDIS;
+            ctx->detail = gw_str("redis");
+        }
+
         return ngx_http_gateway_cache_serve(ctx);
 
     case GW_CACHE_UPDATING:
         ctx->status = NGX_HTTP_GATEWAY_CACHE_UPDATING;
         ctx->fwd = GW_FWD_NONE;
-        ngx_http_gateway_cache_refresh(ctx);
+
+        if (ctx->remote == NULL || !ctx->remote->other) {
+            ngx_http_gateway_cache_refresh(ctx);
+        }
+
         return ngx_http_gateway_cache_serve(ctx);
 
     case GW_CACHE_ONLY_IF_CACHED:
+        if (ctx->zone->redis) {
+            rc = ngx_http_gateway_cache_ask(ctx, 0);
+
+            if (rc != NGX_DECLINED) {
+                return rc;
+            }
+        }
+
         ctx->status = NGX_HTTP_GATEWAY_CACHE_MISS;
         return NGX_HTTP_GATEWAY_TIME_OUT;
 
@@ -319,26 +336,41 @@ ngx_http_gateway_cache_look(ngx_http_gateway_cache_ctx_t *ctx)
 
 
 ngx_int_t
-ngx_http_gateway_cache_variant(ngx_http_gateway_cache_ctx_t *ctx,
-    gw_str_t spec, unsigned char *digest)
+ngx_http_gateway_cache_variant_text(ngx_http_gateway_cache_ctx_t *ctx,
+    gw_str_t spec, u_char *text, size_t *len)
 {
-    size_t               len;
     ngx_list_t          *list;
     gw_fields_t          fields;
-    unsigned char        text[NGX_HTTP_GATEWAY_CACHE_VARY];
     ngx_http_request_t  *r;
-
-    if (spec.len == 0) {
-        ngx_memzero(digest, GW_STORE_DIGEST);
-        return NGX_OK;
-    }
 
     r = ctx->request;
     list = ctx->stripped ? &ctx->saved->headers_in.headers
                          : &r->headers_in.headers;
 
     if (ngx_http_gateway_cache_request_fields(r, list, &fields) != NGX_OK
-        || gw_vary_text(text, sizeof(text), &len, spec, fields) != GW_OK)
+        || gw_vary_text(text, NGX_HTTP_GATEWAY_CACHE_VARY, len, spec, fields)
+           != GW_OK)
+    {
+        return NGX_DECLINED;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_gateway_cache_variant(ngx_http_gateway_cache_ctx_t *ctx,
+    gw_str_t spec, unsigned char *digest)
+{
+    size_t  len;
+    u_char  text[NGX_HTTP_GATEWAY_CACHE_VARY];
+
+    if (spec.len == 0) {
+        ngx_memzero(digest, GW_STORE_DIGEST);
+        return NGX_OK;
+    }
+
+    if (ngx_http_gateway_cache_variant_text(ctx, spec, text, &len) != NGX_OK)
     {
         return NGX_DECLINED;
     }
@@ -378,7 +410,8 @@ static ngx_int_t
 ngx_http_gateway_cache_find(ngx_http_gateway_cache_ctx_t *ctx, int64_t now,
     gw_cache_fwd_e *miss)
 {
-    size_t            i, n, last;
+    size_t            i, n, last, len;
+    u_char            text[NGX_HTTP_GATEWAY_CACHE_LANGUAGE_TEXT];
     gw_str_t          spec;
     gw_fields_t       fields;
     gw_store_t       *store;
@@ -422,9 +455,10 @@ ngx_http_gateway_cache_find(ngx_http_gateway_cache_ctx_t *ctx, int64_t now,
                                           &ctx->request->headers_in.headers,
                                           &fields)
                == NGX_OK
-            && ngx_http_gateway_cache_preferred(ctx, fields, variants[n])
+            && ngx_http_gateway_cache_preferred(fields, text, &len)
                == NGX_OK)
         {
+            ngx_http_gateway_cache_digest(ctx->zone, text, len, variants[n]);
             last = n + 1;
         }
     }
@@ -451,8 +485,8 @@ ngx_http_gateway_cache_find(ngx_http_gateway_cache_ctx_t *ctx, int64_t now,
 }
 
 
-static void
-ngx_http_gateway_cache_release(ngx_http_gateway_cache_ctx_t *ctx)
+void
+ngx_http_gateway_cache_unpin(ngx_http_gateway_cache_ctx_t *ctx)
 {
     if (ctx->pinned) {
         ctx->pinned = 0;
@@ -494,9 +528,33 @@ ngx_http_gateway_cache_attach(ngx_http_gateway_cache_ctx_t *ctx)
         return 1;
     }
 
-    ngx_http_gateway_cache_release(ctx);
+    ngx_http_gateway_cache_unpin(ctx);
 
     return 0;
+}
+
+
+/* Asks level 2: what it has is found when the phases run again. */
+
+static ngx_int_t
+ngx_http_gateway_cache_ask(ngx_http_gateway_cache_ctx_t *ctx, ngx_uint_t lock)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_http_gateway_cache_remote_look(ctx, lock);
+
+    if (rc == NGX_DECLINED) {
+        return NGX_DECLINED;
+    }
+
+    if (rc == NGX_ERROR) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ngx_http_gateway_cache_unpin(ctx);
+    ctx->stored.fields = NULL;
+
+    return NGX_AGAIN;
 }
 
 
@@ -519,7 +577,10 @@ ngx_http_gateway_cache_fetch(ngx_http_gateway_cache_ctx_t *ctx,
 
     store = ngx_http_gateway_cache_lock(ctx->zone);
 
-    if (!ctx->alone) {
+    if (ctx->fill) {
+        rc = GW_OK;      /* since level 2 was asked */
+
+    } else if (!ctx->alone) {
         rc = gw_store_lead(store, (unsigned) ngx_http_gateway_slot,
                            ngx_http_gateway_cache_now(), &ctx->id, true,
                            &ctx->fill);
@@ -530,7 +591,9 @@ ngx_http_gateway_cache_fetch(ngx_http_gateway_cache_ctx_t *ctx,
     ngx_http_gateway_cache_unlock(ctx->zone);
 
     if (rc == GW_AGAIN) {
-        ngx_http_gateway_cache_release(ctx);
+        ctx->fill = 0;
+        ngx_http_gateway_cache_unpin(ctx);
+        ngx_http_gateway_cache_remote_release(ctx, 0);
 
         return ngx_http_gateway_cache_attach(ctx)
                ? ngx_http_gateway_cache_follow(ctx)
@@ -539,6 +602,19 @@ ngx_http_gateway_cache_fetch(ngx_http_gateway_cache_ctx_t *ctx,
 
     if (rc != GW_OK) {
         ctx->fill = 0;
+    }
+
+    /* where nobody is to wait, or the client wants upstream's own answer,
+     * level 2 has nothing to say */
+
+    if (ctx->zone->redis && ctx->status != NGX_HTTP_GATEWAY_CACHE_BYPASS
+        && ctx->fwd != GW_FWD_REQUEST && (ctx->alone || ctx->fill))
+    {
+        rc = ngx_http_gateway_cache_ask(ctx, ctx->fill != 0);
+
+        if (rc != NGX_DECLINED) {
+            return rc;
+        }
     }
 
     ctx->saved = ngx_palloc(ctx->request->pool, sizeof(*ctx->saved));

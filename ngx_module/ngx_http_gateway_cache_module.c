@@ -43,6 +43,7 @@ static ngx_int_t ngx_http_gateway_cache_init_process(ngx_cycle_t *cycle);
 ngx_str_t  ngx_http_gateway_cache_statuses[] = {
     ngx_null_string,
     ngx_string("HIT"),
+    ngx_string("REDIS"),
     ngx_string("MISS"),
     ngx_string("STALE"),
     ngx_string("UPDATING"),
@@ -234,9 +235,7 @@ ngx_http_gateway_cache_cleanup(void *data)
 {
     ngx_http_gateway_cache_ctx_t *ctx = data;
 
-    if (ctx->fill || ctx->filling) {
-        ngx_http_gateway_cache_store_abort(ctx, 0);
-    }
+    ngx_http_gateway_cache_store_abort(ctx, 0);
 
     if (ctx->pinned) {
         ctx->pinned = 0;

@@ -52,6 +52,19 @@ ngx_http_gateway_purge_cancel(ngx_http_gateway_purge_t *job)
     if (job->event.posted) {
         ngx_delete_posted_event(&job->event);
     }
+
+    ngx_http_gateway_purge_remote_cancel(job);
+}
+
+
+void
+ngx_http_gateway_purge_rewind(ngx_http_gateway_purge_t *job)
+{
+    job->key = 0;
+    job->tag = 0;
+    job->matched = 0;
+    job->purge.begun = false;
+    job->purge.bucket = 0;
 }
 
 
@@ -101,12 +114,12 @@ ngx_http_gateway_purge_step(ngx_http_gateway_purge_t *job)
 
     store = ngx_http_gateway_cache_lock(job->zone);
 
-    if (job->pattern.len) {
+    if (job->pattern.len && !job->matched) {
         rc = gw_store_purge_match(store, &job->purge,
                                   ngx_http_gateway_purge_match,
                                   &job->pattern, key);
         if (rc != GW_AGAIN) {
-            job->pattern.len = 0;
+            job->matched = 1;
             rc = GW_AGAIN;
         }
 
@@ -187,15 +200,37 @@ ngx_http_gateway_purge_slice(ngx_event_t *ev)
         }
     }
 
+    if (job->zone->redis && !job->local) {
+        job->local = 1;
+
+        if (ngx_http_gateway_purge_remote(job) == NGX_AGAIN) {
+            return;
+        }
+    }
+
     ngx_http_gateway_purge_relay(job);
 
     job->done(job);
 }
 
 
-/* Copies a list of names into the job and into its payload. */
+/* An object that both levels had is one. */
 
-static ngx_int_t
+void
+ngx_http_gateway_purge_remote_done(ngx_http_gateway_purge_t *job,
+    uint64_t remote, uint64_t local)
+{
+    job->op = NULL;
+    job->purge.purged += local;
+    job->purge.purged = ngx_max(job->purge.purged, remote);
+
+    ngx_http_gateway_purge_relay(job);
+
+    job->done(job);
+}
+
+
+ngx_int_t
 ngx_http_gateway_purge_names(ngx_pool_t *pool, ngx_array_t *to,
     ngx_array_t *from)
 {
@@ -302,32 +337,51 @@ ngx_http_gateway_purge_forget(ngx_http_gateway_purge_t *job)
 }
 
 
-static ngx_int_t
-ngx_http_gateway_purge_detached(ngx_http_gateway_cache_zone_t *zone,
-    ngx_array_t *keys, ngx_array_t *tags, ngx_uint_t tell)
+ngx_http_gateway_purge_t *
+ngx_http_gateway_purge_create(ngx_http_gateway_cache_zone_t *zone)
 {
     ngx_pool_t                *pool;
     ngx_http_gateway_purge_t  *job;
 
     pool = ngx_create_pool(1024, ngx_cycle->log);
     if (pool == NULL) {
-        return NGX_ERROR;
+        return NULL;
     }
 
     job = ngx_palloc(pool, sizeof(*job));
 
     if (job == NULL
         || ngx_http_gateway_purge_init(job, zone, pool, ngx_cycle->log)
-           != NGX_OK
-        || ngx_http_gateway_purge_names(pool, &job->keys, keys) != NGX_OK
-        || ngx_http_gateway_purge_names(pool, &job->tags, tags) != NGX_OK
-        || (tell && ngx_http_gateway_purge_payload(job) != NGX_OK))
+           != NGX_OK)
     {
         ngx_destroy_pool(pool);
-        return NGX_ERROR;
+        return NULL;
     }
 
     job->done = ngx_http_gateway_purge_forget;
+
+    return job;
+}
+
+
+static ngx_int_t
+ngx_http_gateway_purge_detached(ngx_http_gateway_cache_zone_t *zone,
+    ngx_array_t *keys, ngx_array_t *tags, ngx_uint_t tell)
+{
+    ngx_http_gateway_purge_t  *job;
+
+    job = ngx_http_gateway_purge_create(zone);
+    if (job == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_gateway_purge_names(job->pool, &job->keys, keys) != NGX_OK
+        || ngx_http_gateway_purge_names(job->pool, &job->tags, tags) != NGX_OK
+        || (tell && ngx_http_gateway_purge_payload(job) != NGX_OK))
+    {
+        ngx_destroy_pool(job->pool);
+        return NGX_ERROR;
+    }
 
     ngx_http_gateway_purge_run(job);
 

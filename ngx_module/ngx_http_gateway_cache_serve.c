@@ -399,7 +399,7 @@ ngx_http_gateway_cache_report(ngx_http_gateway_cache_ctx_t *ctx)
         ngx_http_gateway_count(ctx->zone->requests[ctx->status], 1);
     }
 
-    if (ctx->fwd == GW_FWD_NONE) {
+    if (ctx->fwd == GW_FWD_NONE && ctx->detail.len == 0) {
         p = ngx_pnalloc(ctx->request->pool,
                         ctx->zone->hit.len + NGX_INT64_LEN);
         if (p == NULL) {
@@ -416,6 +416,7 @@ ngx_http_gateway_cache_report(ngx_http_gateway_cache_ctx_t *ctx)
 
     s.cache.data = ctx->zone->name.data;
     s.cache.len = ctx->zone->name.len;
+    s.hit = (ctx->fwd == GW_FWD_NONE);
     s.fwd = ctx->fwd;
     s.fwd_status = (unsigned) ctx->fwd_status;
     s.has_ttl = ctx->has_ttl;

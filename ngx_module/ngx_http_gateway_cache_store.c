@@ -5,7 +5,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
-#include "ngx_http_gateway_cache_int.h"
+#include "ngx_http_gateway_cache_remote.h"
 #include "ngx_http_gateway_jwt.h"
 #include "ngx_http_gateway_worker.h"
 #include "../src/cache_tag.h"
@@ -143,6 +143,10 @@ ngx_http_gateway_cache_describe(ngx_http_gateway_cache_ctx_t *ctx,
     new->n.stamp = ctx->stamp;
     new->n.fill = ctx->fill;
 
+    if (ctx->zone->redis) {
+        ngx_http_gateway_cache_remote_describe(ctx, &new->n, fields);
+    }
+
     return NGX_OK;
 }
 
@@ -161,12 +165,13 @@ static ngx_int_t
 ngx_http_gateway_cache_alias(ngx_http_gateway_cache_ctx_t *ctx,
     ngx_http_gateway_cache_new_t *new, gw_fields_t fields)
 {
-    unsigned char                  digest[GW_STORE_DIGEST];
+    size_t                         len;
+    u_char                         text[NGX_HTTP_GATEWAY_CACHE_LANGUAGE_TEXT];
     ngx_http_gateway_cache_new_t  *alias;
 
     ctx->alias = NULL;
 
-    if (ngx_http_gateway_cache_written(ctx, new->n.spec, fields, digest)
+    if (ngx_http_gateway_cache_written(new->n.spec, fields, text, &len)
         != NGX_OK)
     {
         return NGX_OK;
@@ -185,7 +190,7 @@ ngx_http_gateway_cache_alias(ngx_http_gateway_cache_ctx_t *ctx,
 
     ctx->alias = &alias->n;
     ctx->id = new->n.id;
-    ngx_memcpy(alias->n.id.variant, digest, GW_STORE_DIGEST);
+    ngx_http_gateway_cache_digest(ctx->zone, text, len, alias->n.id.variant);
 
     return NGX_OK;
 }
@@ -607,20 +612,35 @@ ngx_http_gateway_cache_store_body(ngx_http_gateway_cache_ctx_t *ctx,
 void
 ngx_http_gateway_cache_store_end(ngx_http_gateway_cache_ctx_t *ctx)
 {
+    uint64_t          now;
+    ngx_uint_t        share;
     gw_store_t       *store;
+    gw_store_ref_t    ref;
     gw_store_wake_t   wake;
 
     ngx_memzero(&wake, sizeof(wake));
+    now = ngx_http_gateway_cache_now();
 
     ctx->filling = 0;
     ctx->fill = 0;
 
     store = ngx_http_gateway_cache_lock(ctx->zone);
-    (void) gw_store_commit(store, &ctx->object, ngx_http_gateway_cache_now(),
-                           &wake);
+
+    share = gw_store_commit(store, &ctx->object, now, &wake) == GW_OK
+            && ctx->remote && ctx->remote->storing
+            && gw_store_get(store, (unsigned) ngx_http_gateway_slot, now,
+                            &ctx->remote->id, &ref)
+               == GW_OK;
+
     ngx_http_gateway_cache_unlock(ctx->zone);
 
     ngx_http_gateway_cache_wake(&wake);
+
+    if (share) {
+        ngx_http_gateway_cache_remote_store(ctx, &ref);
+    }
+
+    ngx_http_gateway_cache_remote_release(ctx, 0);
 
     if (ctx->alias) {
         ngx_http_gateway_cache_alias_store(ctx);
@@ -635,6 +655,8 @@ ngx_http_gateway_cache_store_abort(ngx_http_gateway_cache_ctx_t *ctx,
     uint64_t          now;
     gw_store_t       *store;
     gw_store_wake_t   wake;
+
+    ngx_http_gateway_cache_remote_release(ctx, mark);
 
     if (!ctx->filling && !ctx->fill) {
         return;

@@ -13,7 +13,6 @@
 
 
 static void ngx_http_gateway_cache_timeout(ngx_event_t *ev);
-static void ngx_http_gateway_cache_resume(ngx_http_gateway_cache_ctx_t *ctx);
 static void ngx_http_gateway_cache_cancel(void *data);
 
 
@@ -28,9 +27,8 @@ ngx_http_gateway_cache_wait_init(void)
 
 
 ngx_int_t
-ngx_http_gateway_cache_park(ngx_http_gateway_cache_ctx_t *ctx)
+ngx_http_gateway_cache_hold(ngx_http_gateway_cache_ctx_t *ctx)
 {
-    int64_t              left;
     ngx_http_request_t  *r;
     ngx_http_cleanup_t  *cln;
 
@@ -42,7 +40,7 @@ ngx_http_gateway_cache_park(ngx_http_gateway_cache_ctx_t *ctx)
 
         cln = ngx_http_cleanup_add(r, 0);
         if (cln == NULL) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+            return NGX_ERROR;
         }
 
         cln->handler = ngx_http_gateway_cache_cancel;
@@ -54,18 +52,31 @@ ngx_http_gateway_cache_park(ngx_http_gateway_cache_ctx_t *ctx)
         ngx_post_event(r->connection->read, &ngx_posted_events);
 
     } else if (ngx_handle_read_event(r->connection->read, 0) != NGX_OK) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return NGX_ERROR;
     }
 
     r->read_event_handler = ngx_http_test_reading;
     r->write_event_handler = ngx_http_request_empty_handler;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_gateway_cache_park(ngx_http_gateway_cache_ctx_t *ctx)
+{
+    int64_t  left;
+
+    if (ngx_http_gateway_cache_hold(ctx) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
 
     left = ctx->arrived + (int64_t) ctx->conf->lock_timeout
            - ngx_http_gateway_cache_now();
 
     ctx->timer.handler = ngx_http_gateway_cache_timeout;
     ctx->timer.data = ctx;
-    ctx->timer.log = r->connection->log;
+    ctx->timer.log = ctx->request->connection->log;
 
     ngx_add_timer(&ctx->timer, (ngx_msec_t) ngx_max(left, 1));
 
@@ -81,6 +92,8 @@ static void
 ngx_http_gateway_cache_cancel(void *data)
 {
     ngx_http_gateway_cache_ctx_t *ctx = data;
+
+    ngx_http_gateway_cache_remote_cancel(ctx);
 
     if (!ctx->waiting) {
         return;
@@ -138,7 +151,7 @@ ngx_http_gateway_cache_timeout(ngx_event_t *ev)
 }
 
 
-static void
+void
 ngx_http_gateway_cache_resume(ngx_http_gateway_cache_ctx_t *ctx)
 {
     ngx_connection_t    *c;

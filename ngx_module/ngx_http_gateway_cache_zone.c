@@ -6,7 +6,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include <openssl/rand.h>
-#include "ngx_http_gateway_cache_int.h"
+#include "ngx_http_gateway_cache_remote.h"
 #include "ngx_http_gateway_shm.h"
 #include "ngx_http_gateway_worker.h"
 #include "../src/siphash.h"
@@ -179,6 +179,19 @@ ngx_http_gateway_cache_zone_params(ngx_conf_t *cf,
 
     for (i = 2; i < cf->args->nelts; i++) {
 
+        if (ngx_strncmp(value[i].data, "redis=", 6) == 0
+            && value[i].len > 6 && zone->redis == NULL)
+        {
+            s.data = value[i].data + 6;
+            s.len = value[i].len - 6;
+
+            if (ngx_http_gateway_cache_remote_use(cf, zone, &s) != NGX_OK) {
+                return NGX_ERROR;
+            }
+
+            continue;
+        }
+
         if (ngx_strncmp(value[i].data, "max_object=", 11) == 0) {
             s.data = value[i].data + 11;
             s.len = value[i].len - 11;
@@ -192,12 +205,9 @@ ngx_http_gateway_cache_zone_params(ngx_conf_t *cf,
 
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid parameter \"%V\" in "
-                           "\"gateway_cache_zone\": %s", &value[i],
-                           ngx_strncmp(value[i].data, "redis=", 6) == 0
-                           ? "Redis is not supported by this version, leave "
-                             "it out"
-                           : "\"max_object=size\" such as "
-                             "\"max_object=1m\" is accepted");
+                           "\"gateway_cache_zone\": \"max_object=size\" such "
+                           "as \"max_object=1m\", and \"redis=name\" of a "
+                           "\"gateway_redis\", are accepted", &value[i]);
         return NGX_ERROR;
     }
 
@@ -404,6 +414,10 @@ ngx_http_gateway_cache_died(ngx_uint_t slot)
         } while (rc == GW_AGAIN);
 
         ngx_http_gateway_cache_wake(&wake);
+
+        if (zones[i]->redis) {
+            ngx_http_gateway_cache_remote_died(zones[i], slot);
+        }
     }
 }
 
@@ -447,6 +461,10 @@ ngx_http_gateway_cache_purge_one(ngx_http_gateway_cache_zone_t *zone,
         rc = gw_store_purge_end(ngx_http_gateway_cache_lock(zone), &purge);
         ngx_http_gateway_cache_unlock(zone);
     } while (rc == GW_AGAIN);
+
+    if (zone->redis) {
+        ngx_http_gateway_cache_purge_others(zone, key);
+    }
 
     return purge.purged;
 }

@@ -1,7 +1,8 @@
 /*
  * A purge on its way: what it names, and how far it is. The work is done in
- * slices, between which the lock is free and other requests are served; then
- * it is told to the subscribers of the channel cache:invalidate.
+ * slices, between which the lock is free and other requests are served. Where
+ * the zone has a second level that is purged then, and other nodes are told;
+ * at last the subscribers of the channel cache:invalidate are.
  */
 
 #ifndef NGX_HTTP_GATEWAY_PURGE_H_INCLUDED
@@ -12,6 +13,7 @@
 
 
 typedef struct ngx_http_gateway_purge_s  ngx_http_gateway_purge_t;
+typedef struct ngx_http_gateway_cache_op_s  ngx_http_gateway_cache_op_t;
 
 struct ngx_http_gateway_purge_s {
     ngx_http_gateway_cache_zone_t  *zone;
@@ -28,6 +30,10 @@ struct ngx_http_gateway_purge_s {
     ngx_uint_t                      key;       /* where it goes on */
     ngx_uint_t                      tag;
     ngx_event_t                     event;
+    ngx_http_gateway_cache_op_t    *op;        /* in level 2 */
+    unsigned                        matched:1; /* the pattern is done */
+    unsigned                        local:1;   /* level 1 only */
+    unsigned                        heard:1;   /* from another node */
 };
 
 
@@ -39,6 +45,29 @@ ngx_int_t ngx_http_gateway_purge_init(ngx_http_gateway_purge_t *job,
 void ngx_http_gateway_purge_run(ngx_http_gateway_purge_t *job);
 
 void ngx_http_gateway_purge_cancel(ngx_http_gateway_purge_t *job);
+
+/* From the beginning, when run() is called again. */
+void ngx_http_gateway_purge_rewind(ngx_http_gateway_purge_t *job);
+
+/* Copies names, an array of gw_str_t, to the end of another one. */
+ngx_int_t ngx_http_gateway_purge_names(ngx_pool_t *pool, ngx_array_t *to,
+    ngx_array_t *from);
+
+/* A job that ends by itself, in a pool of its own; NULL: no memory. */
+ngx_http_gateway_purge_t *ngx_http_gateway_purge_create(
+    ngx_http_gateway_cache_zone_t *zone);
+
+
+/* _cache_remote_purge.c */
+
+/* Purges level 2 and tells other nodes. NGX_AGAIN: remote_done() will be
+ * called, with the numbers of objects in level 2 and, since, in level 1;
+ * NGX_OK: it goes on by itself. */
+ngx_int_t ngx_http_gateway_purge_remote(ngx_http_gateway_purge_t *job);
+void ngx_http_gateway_purge_remote_cancel(ngx_http_gateway_purge_t *job);
+
+void ngx_http_gateway_purge_remote_done(ngx_http_gateway_purge_t *job,
+    uint64_t remote, uint64_t local);
 
 
 #endif /* NGX_HTTP_GATEWAY_PURGE_H_INCLUDED */

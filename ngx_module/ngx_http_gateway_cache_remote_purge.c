@@ -1,0 +1,1183 @@
+/*
+ * gateway_cache's second level: a purge of it, which is then told to all
+ * nodes.
+ *
+ * Level 1 has been purged before. When level 2 is done it is purged once more:
+ * meanwhile something may have come from there. Other nodes hear of it last,
+ * so that nothing comes back on them. Where Redis is away, or fails in the
+ * middle, the whole of it is kept and done again when it is back.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include <openssl/rand.h>
+#include "ngx_http_gateway_cache_remote.h"
+#include "ngx_http_gateway_purge.h"
+#include "ngx_http_gateway_worker.h"
+#include "../src/cache_tag.h"
+
+
+#define NGX_HTTP_GATEWAY_PURGE_FLIGHT   64    /* commands at once */
+#define NGX_HTTP_GATEWAY_PURGE_TAGS     64    /* in one command */
+#define NGX_HTTP_GATEWAY_PURGE_KEPT     1000  /* purges, of a worker */
+#define NGX_HTTP_GATEWAY_PURGE_LOGGED   16384 /* bytes of one in the log */
+#define NGX_HTTP_GATEWAY_PURGE_RETRY    1000  /* ms */
+#define NGX_HTTP_GATEWAY_PURGE_OTHERS   4096  /* tags that cascade */
+
+
+typedef enum {
+    NGX_HTTP_GATEWAY_PURGE_STAMP = 0,  /* nothing on its way is stored */
+    NGX_HTTP_GATEWAY_PURGE_BY_KEY,
+    NGX_HTTP_GATEWAY_PURGE_BY_TAG,
+    NGX_HTTP_GATEWAY_PURGE_SCAN,
+    NGX_HTTP_GATEWAY_PURGE_CASCADE,
+    NGX_HTTP_GATEWAY_PURGE_LOCAL,
+    NGX_HTTP_GATEWAY_PURGE_TELL,
+    NGX_HTTP_GATEWAY_PURGE_END
+} ngx_http_gateway_purge_phase_e;
+
+
+struct ngx_http_gateway_cache_op_s {
+    ngx_http_gateway_purge_t        job;       /* level 1; must be first */
+    ngx_queue_t                     queue;     /* of those that are kept */
+    ngx_str_t                       payload;   /* told by the other nodes */
+    ngx_array_t                     others;    /* of gw_str_t: cascade */
+
+    ngx_http_gateway_purge_t       *asked;     /* who waits; NULL: nobody */
+    ngx_event_t                     start;
+
+    ngx_http_gateway_purge_phase_e  phase;
+    ngx_uint_t                      bucket;    /* where the phase goes on */
+    ngx_uint_t                      next;
+    ngx_uint_t                      flight;
+    uint64_t                        purged;
+    unsigned                        failed:1;
+    unsigned                        kept:1;
+    unsigned                        pumping:1;
+};
+
+
+/* A command under way. */
+
+typedef struct {
+    ngx_http_gateway_cache_op_t    *op;
+    ngx_array_t                    *tags;
+    ngx_uint_t                      bucket;
+    ngx_uint_t                      at;        /* first tag, or master */
+} ngx_http_gateway_purge_call_t;
+
+
+static void ngx_http_gateway_purge_pump(ngx_http_gateway_cache_op_t *op);
+static void ngx_http_gateway_purge_key_done(void *data, redisReply *reply);
+
+
+static ngx_queue_t   ngx_http_gateway_purge_kept;
+static ngx_uint_t    ngx_http_gateway_purge_nkept;
+static ngx_event_t   ngx_http_gateway_purge_retry;
+
+
+/* --- what is owed --------------------------------------------------------- */
+
+static void
+ngx_http_gateway_purge_owe(ngx_http_gateway_cache_zone_t *zone,
+    ngx_uint_t owes, ngx_uint_t lost)
+{
+    uint64_t   *word;
+
+    if (ngx_http_gateway_slot >= GW_STORE_SLOTS) {
+        return;
+    }
+
+    (void) ngx_http_gateway_cache_lock(zone);
+
+    word = &zone->sh->owes[ngx_http_gateway_slot / 64];
+
+    if (owes) {
+        *word |= (uint64_t) 1 << (ngx_http_gateway_slot % 64);
+
+    } else {
+        *word &= ~((uint64_t) 1 << (ngx_http_gateway_slot % 64));
+    }
+
+    zone->sh->lost |= lost;
+
+    ngx_http_gateway_cache_unlock(zone);
+}
+
+
+/* One op less: whether others of its zone are left. */
+
+static void
+ngx_http_gateway_purge_paid(ngx_http_gateway_cache_op_t *op)
+{
+    ngx_queue_t                  *q;
+    ngx_http_gateway_cache_op_t  *other;
+
+    if (!op->kept) {
+        return;
+    }
+
+    op->kept = 0;
+    ngx_queue_remove(&op->queue);
+    ngx_http_gateway_purge_nkept--;
+
+    for (q = ngx_queue_head(&ngx_http_gateway_purge_kept);
+         q != ngx_queue_sentinel(&ngx_http_gateway_purge_kept);
+         q = ngx_queue_next(q))
+    {
+        other = ngx_queue_data(q, ngx_http_gateway_cache_op_t, queue);
+
+        if (other->job.zone == op->job.zone) {
+            return;
+        }
+    }
+
+    ngx_http_gateway_purge_owe(op->job.zone, 0, 0);
+}
+
+
+static void
+ngx_http_gateway_purge_answered(ngx_http_gateway_cache_op_t *op)
+{
+    ngx_http_gateway_purge_t  *asked;
+
+    asked = op->asked;
+
+    if (asked) {
+        op->asked = NULL;
+        ngx_http_gateway_purge_remote_done(asked, op->purged,
+                                           op->job.purge.purged);
+    }
+}
+
+
+static void
+ngx_http_gateway_purge_restart(ngx_http_gateway_cache_op_t *op)
+{
+    op->phase = NGX_HTTP_GATEWAY_PURGE_STAMP;
+    op->failed = 0;
+    op->bucket = 0;
+    op->next = 0;
+
+    ngx_http_gateway_purge_pump(op);
+}
+
+
+static void
+ngx_http_gateway_purge_run_kept(ngx_http_gateway_redis_t *redis)
+{
+    ngx_uint_t                    i, n;
+    ngx_queue_t                  *q;
+    ngx_http_gateway_cache_op_t  *op;
+
+    /* those that fail anew go to the end */
+
+    n = ngx_http_gateway_purge_nkept;
+
+    for (i = 0; i < n && !ngx_queue_empty(&ngx_http_gateway_purge_kept); i++)
+    {
+        q = ngx_queue_head(&ngx_http_gateway_purge_kept);
+        op = ngx_queue_data(q, ngx_http_gateway_cache_op_t, queue);
+
+        ngx_queue_remove(q);
+        ngx_queue_insert_tail(&ngx_http_gateway_purge_kept, q);
+
+        if (op->failed && op->flight == 0
+            && (redis == NULL || op->job.zone->redis == redis)
+            && ngx_http_gateway_redis_up(op->job.zone->redis))
+        {
+            ngx_http_gateway_purge_restart(op);
+        }
+    }
+}
+
+
+static void
+ngx_http_gateway_purge_again(ngx_event_t *ev)
+{
+    ngx_http_gateway_purge_run_kept(NULL);
+
+    if (ngx_http_gateway_purge_nkept && !ev->timer_set
+        && !(ngx_exiting || ngx_quit || ngx_terminate))
+    {
+        ngx_add_timer(ev, NGX_HTTP_GATEWAY_PURGE_RETRY);
+    }
+}
+
+
+void
+ngx_http_gateway_cache_remote_catch_up(ngx_http_gateway_redis_t *redis)
+{
+    if (ngx_http_gateway_purge_nkept) {
+        ngx_http_gateway_purge_run_kept(redis);
+    }
+}
+
+
+/* Redis is away, or was in the middle of it. */
+
+static void
+ngx_http_gateway_purge_keep(ngx_http_gateway_cache_op_t *op)
+{
+    static ngx_connection_t  dumb;
+
+    op->failed = 1;
+
+    ngx_http_gateway_purge_answered(op);
+
+    if (ngx_http_gateway_purge_kept.next == NULL) {
+        ngx_queue_init(&ngx_http_gateway_purge_kept);
+        dumb.fd = (ngx_socket_t) -1;
+        ngx_http_gateway_purge_retry.handler = ngx_http_gateway_purge_again;
+        ngx_http_gateway_purge_retry.data = &dumb;
+        ngx_http_gateway_purge_retry.log = ngx_cycle->log;
+        ngx_http_gateway_purge_retry.cancelable = 1;
+    }
+
+    if (op->kept) {
+        return;
+    }
+
+    if (ngx_http_gateway_purge_nkept >= NGX_HTTP_GATEWAY_PURGE_KEPT
+        || ngx_http_gateway_slot >= GW_STORE_SLOTS)
+    {
+        /* too many: then everything is purged */
+
+        ngx_http_gateway_purge_owe(op->job.zone, 1, 1);
+        ngx_destroy_pool(op->job.pool);
+        return;
+    }
+
+    op->kept = 1;
+    ngx_http_gateway_purge_nkept++;
+    ngx_queue_insert_tail(&ngx_http_gateway_purge_kept, &op->queue);
+
+    ngx_http_gateway_purge_owe(op->job.zone, 1, 0);
+
+    if (!ngx_http_gateway_purge_retry.timer_set) {
+        ngx_add_timer(&ngx_http_gateway_purge_retry,
+                      NGX_HTTP_GATEWAY_PURGE_RETRY);
+    }
+}
+
+
+/* --- commands ------------------------------------------------------------- */
+
+static ngx_http_gateway_purge_call_t *
+ngx_http_gateway_purge_call(ngx_http_gateway_cache_op_t *op,
+    ngx_array_t *tags, ngx_uint_t bucket, ngx_uint_t at)
+{
+    ngx_http_gateway_purge_call_t  *call;
+
+    call = ngx_alloc(sizeof(*call), ngx_cycle->log);
+
+    if (call) {
+        call->op = op;
+        call->tags = tags;
+        call->bucket = bucket;
+        call->at = at;
+    }
+
+    return call;
+}
+
+
+static void
+ngx_http_gateway_purge_sent(ngx_http_gateway_purge_call_t *call,
+    ngx_http_gateway_redis_command_t *command)
+{
+    if (command == NULL) {
+        call->op->failed = 1;
+        ngx_free(call);
+        return;
+    }
+
+    call->op->flight++;
+}
+
+
+/* The op of a call that has been answered; whether the answer is of use. */
+
+static ngx_uint_t
+ngx_http_gateway_purge_came(ngx_http_gateway_cache_op_t *op,
+    redisReply *reply, size_t elements)
+{
+    op->flight--;
+
+    if (reply == NULL) {
+        op->failed = 1;
+        return 0;
+    }
+
+    if (reply->type == REDIS_REPLY_ARRAY && reply->elements == elements) {
+        return 1;
+    }
+
+    /* doing it again would not help */
+
+    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                  "gateway_cache \"%V\": Redis could not purge%s%s",
+                  &op->job.zone->name,
+                  reply->type == REDIS_REPLY_ERROR ? ": " : "",
+                  reply->type == REDIS_REPLY_ERROR ? reply->str : "");
+
+    return 0;
+}
+
+
+/* Tags that what was purged had: a line each. */
+
+static void
+ngx_http_gateway_purge_found(ngx_http_gateway_cache_op_t *op,
+    redisReply *reply)
+{
+    u_char      *p, *last, *end;
+    gw_str_t    *s, *known;
+    ngx_uint_t   i;
+
+    if (!op->job.purge.cascade || reply->type != REDIS_REPLY_STRING
+        || op->phase == NGX_HTTP_GATEWAY_PURGE_CASCADE)
+    {
+        return;
+    }
+
+    p = (u_char *) reply->str;
+    last = p + reply->len;
+
+    for ( /* void */ ; p < last; p = end + 1) {
+        end = ngx_strlchr(p, last, '\n');
+        end = end ? end : last;
+
+        known = op->others.elts;
+
+        for (i = 0; i < op->others.nelts; i++) {
+            if (known[i].len == (size_t) (end - p)
+                && ngx_memcmp(known[i].data, p, end - p) == 0)
+            {
+                break;
+            }
+        }
+
+        if (end == p || end - p > GW_CACHE_TAG_MAX || i < op->others.nelts
+            || i >= NGX_HTTP_GATEWAY_PURGE_OTHERS)
+        {
+            continue;
+        }
+
+        s = ngx_array_push(&op->others);
+        if (s == NULL) {
+            return;
+        }
+
+        s->len = end - p;
+        s->data = ngx_pnalloc(op->job.pool, s->len);
+
+        if (s->data == NULL) {
+            op->others.nelts--;
+            return;
+        }
+
+        ngx_memcpy((u_char *) s->data, p, s->len);
+    }
+}
+
+
+static void
+ngx_http_gateway_purge_key_done(void *data, redisReply *reply)
+{
+    ngx_http_gateway_purge_call_t *call = data;
+
+    ngx_http_gateway_cache_op_t  *op;
+
+    op = call->op;
+    ngx_free(call);
+
+    if (ngx_http_gateway_purge_came(op, reply, 2)
+        && reply->element[0]->type == REDIS_REPLY_INTEGER)
+    {
+        op->purged += ngx_max(reply->element[0]->integer, 0);
+        ngx_http_gateway_purge_found(op, reply->element[1]);
+    }
+
+    ngx_http_gateway_purge_pump(op);
+}
+
+
+/* Pools of one command's arguments. */
+
+static ngx_pool_t *
+ngx_http_gateway_purge_pool(ngx_http_gateway_cache_op_t *op)
+{
+    ngx_pool_t  *pool;
+
+    pool = ngx_create_pool(1024, ngx_cycle->log);
+
+    if (pool == NULL) {
+        op->failed = 1;
+    }
+
+    return pool;
+}
+
+
+static void
+ngx_http_gateway_purge_send_key(ngx_http_gateway_cache_op_t *op, gw_str_t key)
+{
+    u_char                         *p;
+    gw_str_t                        stamp;
+    ngx_str_t                       argv[3], text;
+    ngx_uint_t                      bucket;
+    ngx_pool_t                     *pool;
+    ngx_http_gateway_cache_zone_t  *zone;
+    ngx_http_gateway_purge_call_t  *call;
+
+    zone = op->job.zone;
+
+    pool = ngx_http_gateway_purge_pool(op);
+    if (pool == NULL) {
+        return;
+    }
+
+    text.data = (u_char *) key.data;
+    text.len = key.len;
+    bucket = ngx_http_gateway_redis_bucket(&text);
+
+    p = ngx_pnalloc(pool, key.len + 1);
+    call = ngx_http_gateway_purge_call(op, NULL, bucket, 0);
+
+    if (p && call) {
+        stamp.data = p;
+        stamp.len = key.len + 1;
+        *p++ = 'k';
+        ngx_memcpy(p, key.data, key.len);
+    }
+
+    if (p == NULL || call == NULL
+        || ngx_http_gateway_cache_remote_key(zone, pool, bucket, "o:", key,
+                                             &argv[0])
+           != NGX_OK
+        || ngx_http_gateway_cache_remote_key(zone, pool, bucket, "k:", key,
+                                             &argv[1])
+           != NGX_OK
+        || ngx_http_gateway_cache_remote_key(zone, pool, bucket, "x:", stamp,
+                                             &argv[2])
+           != NGX_OK)
+    {
+        op->failed = 1;
+
+        if (call) {
+            ngx_free(call);
+        }
+
+    } else {
+        ngx_http_gateway_purge_sent(call,
+                ngx_http_gateway_redis_eval(zone->redis,
+                                            &ngx_http_gateway_cache_script_key,
+                                            argv, 3, 3,
+                                            ngx_http_gateway_purge_key_done,
+                                            call));
+    }
+
+    ngx_destroy_pool(pool);
+}
+
+
+static void ngx_http_gateway_purge_bucket_done(void *data, redisReply *reply);
+
+
+/* NGX_HTTP_GATEWAY_PURGE_TAGS tags of the array from `at`, in one bucket. */
+
+static void
+ngx_http_gateway_purge_send_bucket(ngx_http_gateway_cache_op_t *op,
+    ngx_array_t *tags, ngx_uint_t bucket, ngx_uint_t at, ngx_uint_t again)
+{
+    gw_str_t                       *s, empty;
+    ngx_str_t                       argv[5 + NGX_HTTP_GATEWAY_PURGE_TAGS];
+    ngx_uint_t                      i, n;
+    ngx_pool_t                     *pool;
+    ngx_http_gateway_cache_zone_t  *zone;
+    ngx_http_gateway_purge_call_t  *call;
+
+    static char  *what[] = { "x:", "t:", "o:", "k:" };
+
+    zone = op->job.zone;
+    empty = gw_str("");
+
+    pool = ngx_http_gateway_purge_pool(op);
+    if (pool == NULL) {
+        return;
+    }
+
+    for (i = 0; i < 4; i++) {
+        if (ngx_http_gateway_cache_remote_key(zone, pool, bucket, what[i],
+                                              empty, &argv[i])
+            != NGX_OK)
+        {
+            goto failed;
+        }
+    }
+
+    ngx_str_set(&argv[4], "1");
+
+    if (again) {
+        argv[4].data = (u_char *) "0";
+    }
+
+    s = tags->elts;
+
+    for (i = at, n = 5;
+         i < tags->nelts && n < 5 + NGX_HTTP_GATEWAY_PURGE_TAGS; i++, n++)
+    {
+        argv[n].data = (u_char *) s[i].data;
+        argv[n].len = s[i].len;
+    }
+
+    call = ngx_http_gateway_purge_call(op, tags, bucket, at);
+    if (call == NULL) {
+        goto failed;
+    }
+
+    ngx_http_gateway_purge_sent(call,
+             ngx_http_gateway_redis_eval(zone->redis,
+                                         &ngx_http_gateway_cache_script_bucket,
+                                         argv, n, 1,
+                                         ngx_http_gateway_purge_bucket_done,
+                                         call));
+    ngx_destroy_pool(pool);
+    return;
+
+failed:
+
+    op->failed = 1;
+    ngx_destroy_pool(pool);
+}
+
+
+static void
+ngx_http_gateway_purge_bucket_done(void *data, redisReply *reply)
+{
+    ngx_http_gateway_purge_call_t *call = data;
+
+    ngx_http_gateway_cache_op_t    *op;
+    ngx_http_gateway_purge_call_t   c;
+
+    c = *call;
+    op = c.op;
+    ngx_free(call);
+
+    if (ngx_http_gateway_purge_came(op, reply, 3)
+        && reply->element[0]->type == REDIS_REPLY_INTEGER
+        && reply->element[1]->type == REDIS_REPLY_INTEGER)
+    {
+        op->purged += ngx_max(reply->element[0]->integer, 0);
+        ngx_http_gateway_purge_found(op, reply->element[2]);
+
+        if (reply->element[1]->integer && !op->failed) {
+            ngx_http_gateway_purge_send_bucket(op, c.tags, c.bucket, c.at, 1);
+        }
+    }
+
+    ngx_http_gateway_purge_pump(op);
+}
+
+
+/* --- patterns ------------------------------------------------------------- */
+
+static u_char *
+ngx_http_gateway_purge_escape(u_char *p, const u_char *data, size_t len)
+{
+    for ( /* void */ ; len; data++, len--) {
+        if (ngx_strchr("*?[]\\", *data) && *data) {
+            *p++ = '\\';
+        }
+
+        *p++ = *data;
+    }
+
+    return p;
+}
+
+
+static void ngx_http_gateway_purge_scan_done(void *data, redisReply *reply);
+
+
+/* Redis is given what the pattern begins with, the rest is compared here. */
+
+static void
+ngx_http_gateway_purge_send_scan(ngx_http_gateway_cache_op_t *op,
+    ngx_uint_t master, ngx_str_t *cursor)
+{
+    u_char                         *p, *star;
+    size_t                          literal;
+    ngx_str_t                       argv[6], *prefix;
+    ngx_pool_t                     *pool;
+    ngx_http_gateway_cache_zone_t  *zone;
+    ngx_http_gateway_purge_call_t  *call;
+
+    zone = op->job.zone;
+    prefix = &ngx_http_gateway_redis_conf(zone->redis)->prefix;
+
+    star = ngx_strlchr((u_char *) op->job.pattern.data,
+                       (u_char *) op->job.pattern.data + op->job.pattern.len, '*');
+    literal = star ? (size_t) (star - op->job.pattern.data) : op->job.pattern.len;
+
+    pool = ngx_http_gateway_purge_pool(op);
+    if (pool == NULL) {
+        return;
+    }
+
+    p = ngx_pnalloc(pool, 2 * (prefix->len + zone->name.len + literal)
+                          + sizeof("{*}o::*"));
+    call = ngx_http_gateway_purge_call(op, NULL, 0, master);
+
+    if (p == NULL || call == NULL) {
+        op->failed = 1;
+
+        if (call) {
+            ngx_free(call);
+        }
+
+        ngx_destroy_pool(pool);
+        return;
+    }
+
+    ngx_str_set(&argv[0], "SCAN");
+    argv[1] = *cursor;
+    ngx_str_set(&argv[2], "MATCH");
+    argv[3].data = p;
+    p = ngx_http_gateway_purge_escape(p, prefix->data, prefix->len);
+    p = ngx_cpymem(p, "{*}o:", 5);
+    p = ngx_http_gateway_purge_escape(p, zone->name.data, zone->name.len);
+    *p++ = ':';
+    p = ngx_http_gateway_purge_escape(p, op->job.pattern.data, literal);
+    *p++ = '*';
+    argv[3].len = p - argv[3].data;
+    ngx_str_set(&argv[4], "COUNT");
+    ngx_str_set(&argv[5], "500");
+
+    ngx_http_gateway_purge_sent(call,
+            ngx_http_gateway_redis_on_master(zone->redis, master, argv, 6,
+                                             ngx_http_gateway_purge_scan_done,
+                                             call));
+    ngx_destroy_pool(pool);
+}
+
+
+/* The cache key in one of Redis's. */
+
+static ngx_int_t
+ngx_http_gateway_purge_key_of(ngx_http_gateway_cache_zone_t *zone,
+    redisReply *name, gw_str_t *key)
+{
+    u_char     *p, *last;
+    ngx_str_t  *prefix;
+
+    prefix = &ngx_http_gateway_redis_conf(zone->redis)->prefix;
+
+    if (name->type != REDIS_REPLY_STRING || name->len < prefix->len) {
+        return NGX_DECLINED;
+    }
+
+    last = (u_char *) name->str + name->len;
+    p = ngx_strlchr((u_char *) name->str + prefix->len, last, '}');
+
+    if (p == NULL || (size_t) (last - p) < 3 + zone->name.len + 1) {
+        return NGX_DECLINED;
+    }
+
+    p += 3 + zone->name.len + 1;    /* }o:zone: */
+
+    key->data = p;
+    key->len = last - p;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_gateway_purge_scan_done(void *data, redisReply *reply)
+{
+    ngx_http_gateway_purge_call_t *call = data;
+
+    size_t                          i;
+    gw_str_t                        key;
+    ngx_str_t                       cursor;
+    redisReply                     *keys;
+    ngx_uint_t                      master;
+    ngx_http_gateway_cache_op_t    *op;
+
+    op = call->op;
+    master = call->at;
+    ngx_free(call);
+
+    if (ngx_http_gateway_purge_came(op, reply, 2)
+        && reply->element[0]->type == REDIS_REPLY_STRING
+        && reply->element[1]->type == REDIS_REPLY_ARRAY)
+    {
+        keys = reply->element[1];
+
+        for (i = 0; i < keys->elements && !op->failed; i++) {
+            if (ngx_http_gateway_purge_key_of(op->job.zone, keys->element[i],
+                                              &key)
+                == NGX_OK
+                && gw_cache_glob(op->job.pattern, key))
+            {
+                ngx_http_gateway_purge_send_key(op, key);
+            }
+        }
+
+        cursor.data = (u_char *) reply->element[0]->str;
+        cursor.len = reply->element[0]->len;
+
+        if (!op->failed && !(cursor.len == 1 && cursor.data[0] == '0')) {
+            ngx_http_gateway_purge_send_scan(op, master, &cursor);
+        }
+    }
+
+    ngx_http_gateway_purge_pump(op);
+}
+
+
+/* --- telling -------------------------------------------------------------- */
+
+static size_t
+ngx_http_gateway_purge_items_size(ngx_array_t *a)
+{
+    size_t       len;
+    gw_str_t    *s;
+    ngx_uint_t   i;
+
+    len = 0;
+    s = a->elts;
+
+    for (i = 0; i < a->nelts; i++) {
+        len += gw_wire_item_size(s[i].len);
+    }
+
+    return len;
+}
+
+
+static u_char *
+ngx_http_gateway_purge_items(u_char *p, char what, ngx_array_t *a)
+{
+    gw_str_t    *s;
+    ngx_uint_t   i;
+
+    s = a->elts;
+
+    for (i = 0; i < a->nelts; i++) {
+        p = gw_wire_item_write(p, what, s[i]);
+    }
+
+    return p;
+}
+
+
+static void
+ngx_http_gateway_purge_told(void *data, redisReply *reply)
+{
+    ngx_http_gateway_cache_op_t *op = data;
+
+    op->flight--;
+
+    if (reply == NULL) {
+        op->failed = 1;
+
+    } else if (reply->type == REDIS_REPLY_ERROR) {
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                      "gateway_cache \"%V\": could not tell other nodes of a "
+                      "purge: %s", &op->job.zone->name, reply->str);
+    }
+
+    ngx_http_gateway_purge_pump(op);
+}
+
+
+static void
+ngx_http_gateway_purge_publish(ngx_http_gateway_cache_op_t *op,
+    ngx_str_t *items)
+{
+    u_char                         *p, word[NGX_HTTP_GATEWAY_CACHE_EPOCH / 2];
+    gw_str_t                        none, zone_name;
+    ngx_str_t                       argv[6], *prefix;
+    ngx_uint_t                      bucket;
+    ngx_pool_t                     *pool;
+    ngx_http_gateway_cache_zone_t  *zone;
+
+    zone = op->job.zone;
+    pool = op->job.pool;
+    prefix = &ngx_http_gateway_redis_conf(zone->redis)->prefix;
+    bucket = ngx_http_gateway_redis_bucket(&zone->name);
+    ngx_memzero(&none, sizeof(none));
+
+    p = ngx_pnalloc(pool, prefix->len + 5 + sizeof(word) * 2
+                          + 32 + zone->name.len);
+
+    if (p == NULL || RAND_bytes(word, sizeof(word)) != 1
+        || ngx_http_gateway_cache_remote_key(zone, pool, bucket, "p:", none,
+                                             &argv[0])
+           != NGX_OK
+        || ngx_http_gateway_cache_remote_key(zone, pool, bucket, "e:", none,
+                                             &argv[1])
+           != NGX_OK)
+    {
+        op->failed = 1;
+        return;
+    }
+
+    argv[2].data = p;
+    p = ngx_cpymem(p, prefix->data, prefix->len);
+    p = ngx_cpymem(p, "purge", 5);
+    argv[2].len = p - argv[2].data;
+
+    argv[3] = *items;
+    argv[4] = *items;
+
+    argv[5].data = p;
+    p = ngx_hex_dump(p, word, sizeof(word));
+    argv[5].len = p - argv[5].data;
+
+    if (items->len > NGX_HTTP_GATEWAY_PURGE_LOGGED) {
+
+        /* who misses it purges everything */
+
+        zone_name.data = zone->name.data;
+        zone_name.len = zone->name.len;
+
+        argv[4].data = p;
+        p = gw_wire_item_write(p, 'z', zone_name);
+        p = gw_wire_item_write(p, 'p', gw_str("*"));
+        argv[4].len = p - argv[4].data;
+    }
+
+    if (ngx_http_gateway_redis_eval(zone->redis,
+                                    &ngx_http_gateway_cache_script_tell, argv,
+                                    6, 2, ngx_http_gateway_purge_told, op)
+        == NULL)
+    {
+        op->failed = 1;
+        return;
+    }
+
+    op->flight++;
+}
+
+
+/* Of what was asked for, or of the tags that it came to. */
+
+static void
+ngx_http_gateway_purge_tell(ngx_http_gateway_cache_op_t *op,
+    ngx_uint_t others)
+{
+    u_char     *p;
+    size_t      len;
+    gw_str_t    zone, node, payload;
+    ngx_str_t   items;
+
+    zone.data = op->job.zone->name.data;
+    zone.len = op->job.zone->name.len;
+    node.data = ngx_http_gateway_redis_node(op->job.zone->redis);
+    node.len = NGX_HTTP_GATEWAY_NODE_LEN;
+    payload.data = op->payload.data;
+    payload.len = op->payload.len;
+
+    len = gw_wire_item_size(zone.len) + gw_wire_item_size(node.len)
+          + gw_wire_item_size(0) + gw_wire_item_size(op->job.pattern.len)
+          + gw_wire_item_size(payload.len);
+
+    len += others ? ngx_http_gateway_purge_items_size(&op->others)
+                  : ngx_http_gateway_purge_items_size(&op->job.keys)
+                    + ngx_http_gateway_purge_items_size(&op->job.tags);
+
+    p = ngx_pnalloc(op->job.pool, len);
+    if (p == NULL) {
+        op->failed = 1;
+        return;
+    }
+
+    items.data = p;
+    p = gw_wire_item_write(p, 'z', zone);
+
+    if (others) {
+        p = ngx_http_gateway_purge_items(p, 't', &op->others);
+
+    } else {
+        p = gw_wire_item_write(p, 'n', node);
+
+        if (op->job.purge.cascade) {
+            p = gw_wire_item_write(p, 'c', gw_str(""));
+        }
+
+        p = ngx_http_gateway_purge_items(p, 'k', &op->job.keys);
+        p = ngx_http_gateway_purge_items(p, 't', &op->job.tags);
+
+        if (op->job.pattern.len) {
+            p = gw_wire_item_write(p, 'p', op->job.pattern);
+        }
+
+        if (payload.len) {
+            p = gw_wire_item_write(p, 'm', payload);
+        }
+    }
+
+    items.len = p - items.data;
+
+    ngx_http_gateway_purge_publish(op, &items);
+}
+
+
+/* --- one after the other -------------------------------------------------- */
+
+/* Level 1 once more is done. */
+
+static void
+ngx_http_gateway_purge_local_done(ngx_http_gateway_purge_t *job)
+{
+    ngx_http_gateway_cache_op_t *op = (ngx_http_gateway_cache_op_t *) job;
+
+    op->flight--;
+    ngx_http_gateway_purge_pump(op);
+}
+
+
+static ngx_uint_t
+ngx_http_gateway_purge_next_bucket(ngx_http_gateway_cache_op_t *op,
+    ngx_array_t *tags)
+{
+    if (op->next >= tags->nelts) {
+        return 0;
+    }
+
+    ngx_http_gateway_purge_send_bucket(op, tags, op->bucket, op->next, 0);
+
+    if (++op->bucket == NGX_HTTP_GATEWAY_REDIS_BUCKETS) {
+        op->bucket = 0;
+        op->next += NGX_HTTP_GATEWAY_PURGE_TAGS;
+    }
+
+    return 1;
+}
+
+
+/* The next command of the phase; 0: there is none. */
+
+static ngx_uint_t
+ngx_http_gateway_purge_next(ngx_http_gateway_cache_op_t *op)
+{
+    ngx_str_t  start = ngx_string("0");
+
+    static gw_str_t     star = { (const unsigned char *) "*", 1 };
+    static ngx_array_t  all = { &star, 1, sizeof(star), 1, NULL };
+
+    switch (op->phase) {
+
+    case NGX_HTTP_GATEWAY_PURGE_STAMP:
+        return op->job.pattern.len ? ngx_http_gateway_purge_next_bucket(op, &all)
+                               : 0;
+
+    case NGX_HTTP_GATEWAY_PURGE_BY_KEY:
+        if (op->next >= op->job.keys.nelts) {
+            return 0;
+        }
+
+        ngx_http_gateway_purge_send_key(op,
+                              ((gw_str_t *) op->job.keys.elts)[op->next++]);
+        return 1;
+
+    case NGX_HTTP_GATEWAY_PURGE_BY_TAG:
+        return ngx_http_gateway_purge_next_bucket(op, &op->job.tags);
+
+    case NGX_HTTP_GATEWAY_PURGE_SCAN:
+        if (op->job.pattern.len == 0
+            || op->next >= ngx_http_gateway_redis_masters(op->job.zone->redis))
+        {
+            return 0;
+        }
+
+        ngx_http_gateway_purge_send_scan(op, op->next++, &start);
+        return 1;
+
+    case NGX_HTTP_GATEWAY_PURGE_CASCADE:
+        return ngx_http_gateway_purge_next_bucket(op, &op->others);
+
+    case NGX_HTTP_GATEWAY_PURGE_LOCAL:
+        if (op->next++) {
+            return 0;
+        }
+
+        op->flight++;
+        ngx_http_gateway_purge_rewind(&op->job);
+        ngx_http_gateway_purge_run(&op->job);
+        return 1;
+
+    case NGX_HTTP_GATEWAY_PURGE_TELL:
+        if (op->next >= 1 + (op->others.nelts != 0)) {
+            return 0;
+        }
+
+        ngx_http_gateway_purge_tell(op, op->next++);
+        return 1;
+
+    default:
+        return 0;
+    }
+}
+
+
+/* Goes on as far as it can; the op may be gone on return. */
+
+static void
+ngx_http_gateway_purge_pump(ngx_http_gateway_cache_op_t *op)
+{
+    if (op->pumping) {
+        return;
+    }
+
+    op->pumping = 1;
+
+    while (!op->failed && op->phase != NGX_HTTP_GATEWAY_PURGE_END) {
+
+        if (op->flight >= NGX_HTTP_GATEWAY_PURGE_FLIGHT
+            || ngx_http_gateway_purge_next(op))
+        {
+            if (op->flight >= NGX_HTTP_GATEWAY_PURGE_FLIGHT) {
+                break;
+            }
+
+            continue;
+        }
+
+        if (op->flight) {
+            break;
+        }
+
+        op->phase++;
+        op->bucket = 0;
+        op->next = 0;
+    }
+
+    op->pumping = 0;
+
+    if (op->flight) {
+        return;
+    }
+
+    if (op->failed) {
+        ngx_http_gateway_purge_keep(op);
+        return;
+    }
+
+    ngx_http_gateway_purge_answered(op);
+    ngx_http_gateway_purge_paid(op);
+
+    ngx_destroy_pool(op->job.pool);
+}
+
+
+static void
+ngx_http_gateway_purge_start_op(ngx_event_t *ev)
+{
+    ngx_http_gateway_purge_pump(ev->data);
+}
+
+
+/* Copies what is to be purged, which outlives who asked for it. */
+
+static ngx_http_gateway_cache_op_t *
+ngx_http_gateway_purge_op(ngx_http_gateway_purge_t *job)
+{
+    u_char                       *p;
+    ngx_pool_t                   *pool;
+    ngx_http_gateway_cache_op_t  *op;
+
+    pool = ngx_create_pool(1024, ngx_cycle->log);
+    if (pool == NULL) {
+        return NULL;
+    }
+
+    op = ngx_pcalloc(pool, sizeof(*op));
+
+    if (op == NULL
+        || ngx_http_gateway_purge_init(&op->job, job->zone, pool,
+                                       ngx_cycle->log)
+           != NGX_OK
+        || ngx_array_init(&op->others, pool, 4, sizeof(gw_str_t)) != NGX_OK
+        || ngx_http_gateway_purge_names(pool, &op->job.keys, &job->keys)
+           != NGX_OK
+        || ngx_http_gateway_purge_names(pool, &op->job.tags, &job->tags)
+           != NGX_OK)
+    {
+        ngx_destroy_pool(pool);
+        return NULL;
+    }
+
+    p = ngx_pnalloc(pool, job->pattern.len + job->payload.len + 1);
+    if (p == NULL) {
+        ngx_destroy_pool(pool);
+        return NULL;
+    }
+
+    op->job.pattern.data = p;
+    op->job.pattern.len = job->pattern.len;
+
+    if (job->pattern.len) {
+        p = ngx_cpymem(p, job->pattern.data, job->pattern.len);
+    }
+
+    op->payload.data = p;
+    op->payload.len = job->payload.len;
+
+    if (job->payload.len) {
+        ngx_memcpy(p, job->payload.data, job->payload.len);
+    }
+
+    op->job.purge.cascade = job->purge.cascade;
+    op->job.local = 1;
+    op->job.done = ngx_http_gateway_purge_local_done;
+
+    op->start.handler = ngx_http_gateway_purge_start_op;
+    op->start.data = op;
+    op->start.log = ngx_cycle->log;
+
+    return op;
+}
+
+
+ngx_int_t
+ngx_http_gateway_purge_remote(ngx_http_gateway_purge_t *job)
+{
+    ngx_http_gateway_cache_op_t  *op;
+
+    op = ngx_http_gateway_purge_op(job);
+
+    if (op == NULL) {
+        ngx_http_gateway_purge_owe(job->zone, 0, 1);
+        return NGX_OK;
+    }
+
+    if (!ngx_http_gateway_redis_up(job->zone->redis)) {
+        ngx_http_gateway_purge_keep(op);
+        return NGX_OK;
+    }
+
+    op->asked = job;
+    job->op = op;
+
+    /* it answers later, whatever happens */
+
+    ngx_post_event(&op->start, &ngx_posted_events);
+
+    return NGX_AGAIN;
+}
+
+
+void
+ngx_http_gateway_purge_remote_cancel(ngx_http_gateway_purge_t *job)
+{
+    if (job->op) {
+        job->op->asked = NULL;
+        job->op = NULL;
+    }
+}
