@@ -22,6 +22,10 @@ typedef struct {
     ngx_uint_t                     history;      /* messages */
     ngx_msec_t                     history_ttl;  /* ms */
     size_t                         max_message;  /* bytes of a body */
+    ngx_msec_t                     leeway;       /* of tokens, at most */
+
+    uint64_t                       revoke_seen;  /* by this worker */
+    time_t                         revoke_swept;
 
     ngx_shm_zone_t                *shm_zone;
     ngx_slab_pool_t               *shpool;
