@@ -83,6 +83,7 @@ typedef struct {
     unsigned                      peer_closed:1;
     unsigned                      shut:1;       /* our Close has gone out */
     unsigned                      failed:1;     /* lost in the handshake */
+    unsigned                      revoked:1;    /* in the handshake */
 
     ngx_http_gateway_parts_t     *message;      /* one in several parts */
 
@@ -102,6 +103,7 @@ typedef struct {
     ngx_str_t                     user;         /* data NULL: none */
     time_t                        expires;      /* claim exp, 0: never */
     time_t                        ends;         /* with leeway; 0: never */
+    ngx_http_gateway_jwt_watch_t *watch;        /* NULL: not to be revoked */
     time_t                        opened;
     ngx_msec_t                    heard;        /* when bytes last came */
     ngx_msec_t                    ping_at;
@@ -233,6 +235,7 @@ void ngx_http_gateway_websocket_token(ngx_http_gateway_websocket_t *ws,
     ngx_str_t *token, gw_str_t *request_id);
 ngx_int_t ngx_http_gateway_websocket_identify(
     ngx_http_gateway_websocket_t *ws, ngx_http_request_t *r);
+void ngx_http_gateway_websocket_revoked(void *data);
 
 
 /* recovery:request: ngx_http_gateway_recovery.c */

@@ -10,6 +10,7 @@
 #include <openssl/rand.h>
 
 #include "ngx_http_gateway_request.h"
+#include "ngx_http_gateway_revoke.h"
 #include "ngx_http_gateway_subscriber.h"
 
 
@@ -84,6 +85,10 @@ ngx_http_gateway_websocket_free(ngx_http_gateway_websocket_t *ws)
 
     if (ws->renewal) {
         ngx_http_gateway_request_destroy(ws->renewal);
+    }
+
+    if (ws->watch) {
+        ngx_http_gateway_jwt_unwatch(ws->watch);
     }
 
     if (ws->limits) {
@@ -249,6 +254,12 @@ ngx_http_gateway_websocket_open(ngx_http_gateway_websocket_t *ws,
                       "channel's name");
         return rc == NGX_DECLINED ? NGX_HTTP_BAD_REQUEST
                                   : NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (ngx_http_gateway_revoke_channel(&name)) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "gateway_subscriber: nobody can join \"%V\"", &name);
+        return NGX_HTTP_FORBIDDEN;
     }
 
     if (name.len) {
@@ -517,6 +528,12 @@ ngx_http_gateway_websocket_take_over(ngx_event_t *ev)
     }
 
     ngx_http_gateway_websocket_adopt(ws);
+
+    if (ws->revoked) {
+        ngx_http_gateway_websocket_close(ws,
+                                         NGX_HTTP_GATEWAY_CLOSE_UNAUTHORIZED,
+                                         "the token has been revoked");
+    }
 
     if (n) {
         ws->bytes_in += n;
