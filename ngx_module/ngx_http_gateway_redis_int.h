@@ -401,12 +401,12 @@ void ngx_http_gateway_redis_is_down(ngx_http_gateway_redis_t *redis,
 
 ngx_int_t ngx_http_gateway_redis_share_zone(ngx_conf_t *cf,
     ngx_http_gateway_redis_t *redis);
-/* Takes the lead where nobody has it. */
 /* This worker's commands are not taken, or are: known to all workers. */
 void ngx_http_gateway_redis_share_away(ngx_http_gateway_redis_t *redis,
     ngx_uint_t away);
 /* No worker is away, and the leader is subscribed. */
 ngx_uint_t ngx_http_gateway_redis_share_up(ngx_http_gateway_redis_t *redis);
+/* Takes the lead where nobody has it. */
 void ngx_http_gateway_redis_share_lead(ngx_http_gateway_redis_t *redis);
 /* Called in a living worker for one that is dead, and at one's own end. */
 void ngx_http_gateway_redis_share_died(ngx_http_gateway_redis_t *redis,

@@ -109,8 +109,8 @@ directive($nginx, $redis,
         qr{open\(\) "\S+/missing" failed},
     "gateway_redis r $url password_file=%PREFIX%/empty;" =>
         qr{no password in "\S+/empty", up to 4094 characters are accepted},
-    'gateway_redis r rediss://localhost ssl_ca=missing;' =>
-        qr{missing"},
+    'gateway_redis r rediss://localhost ssl_ca=none.pem;' =>
+        qr{none\.pem"},
     'gateway_redis r redis://no.such.host.invalid;' =>
         'host not found in "no.such.host.invalid:6379" of "gateway_redis"',
 );
