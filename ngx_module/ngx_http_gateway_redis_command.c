@@ -199,6 +199,7 @@ ngx_http_gateway_redis_command_free(ngx_http_gateway_redis_command_t *cmd)
 
     if (cmd->large) {
         ngx_free(cmd->large);
+        cmd->large = NULL;
     }
 
     if (redis->nfree == NGX_HTTP_GATEWAY_REDIS_MAX_FREE) {
@@ -487,9 +488,9 @@ ngx_http_gateway_redis_command_stamp(ngx_http_gateway_redis_link_t *link,
 
 
 void
-ngx_http_gateway_redis_cancel(ngx_http_gateway_redis_command_t *cmd)
+ngx_http_gateway_redis_cancel(ngx_http_gateway_redis_command_t *command)
 {
-    cmd->handler = NULL;
+    command->handler = NULL;
 }
 
 
