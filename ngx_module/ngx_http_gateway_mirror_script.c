@@ -22,11 +22,17 @@
 #define NGX_HTTP_GATEWAY_MIRROR_ARGS  20
 
 
-/* Common to all: the list of counters (what was not told for an hour is of a
+/* Common to all: whether what is there was written under another run id (other
+ * than those of masters that still are, from one of which a slot has been
+ * moved), the list of counters (what was not told for an hour is of a
  * node that is no more), and an announcement. */
 
 #define NGX_HTTP_GATEWAY_MIRROR_LUA                                          \
     "if redis.replicate_commands then redis.replicate_commands() end "       \
+    "local function other(r, own, live) "                                    \
+    "  return r ~= own "                                                     \
+    "         and not (r and #r == 40 and live:find(r, 1, true)) "           \
+    "end "                                                                   \
     "local now = redis.call('TIME') "                                        \
     "local minute = math.floor(now[1] / 60) "                                \
     "local function counts(key) "                                            \
@@ -54,7 +60,7 @@
 /*
  * KEYS: m l n i. ARGV: run id, deadline, new epoch, expected or -1, history,
  * history_ttl, ms to keep m, ms to keep i, PUBLISH or SPUBLISH, topic, node
- * and id, name, message. → DONE or CONFLICT, epoch, number, counters
+ * and id, name, message, run ids that are as good. → DONE or CONFLICT, epoch, number, counters
  */
 
 static ngx_http_gateway_redis_script_t  ngx_http_gateway_mirror_publish_lua = {
@@ -66,7 +72,7 @@ static ngx_http_gateway_redis_script_t  ngx_http_gateway_mirror_publish_lua = {
     "  return {1, was:sub(1, 12), was:sub(13), counts(KEYS[3])} "
     "end "
     "local m = redis.call('HMGET', KEYS[1], 'e', 's', 'r') "
-    "local e, s, new = m[1], tonumber(m[2]), m[3] ~= ARGV[1] "
+    "local e, s, new = m[1], tonumber(m[2]), other(m[3], ARGV[1], ARGV[14]) "
     "if new or not e or not s then e, s, new = ARGV[3], 0, true end "
     "local want = tonumber(ARGV[4]) "
     "if want >= 0 and want ~= s then "
@@ -113,8 +119,8 @@ static ngx_http_gateway_redis_script_t  ngx_http_gateway_mirror_delete_lua = {
 
 /*
  * KEYS: m l n. ARGV: run id, new epoch, 1 to make what is not there, epoch
- * and number after which to begin, bytes after which to stop, ms to keep m.
- * → DONE or CONFLICT (there is none), epoch, number, counters, entries, 1 if
+ * and number after which to begin, bytes after which to stop, ms to keep m,
+ * run ids that are as good. → DONE or CONFLICT (there is none), epoch, number, counters, entries, 1 if
  * there are more
  */
 
@@ -122,7 +128,7 @@ static ngx_http_gateway_redis_script_t  ngx_http_gateway_mirror_fetch_lua = {
     ngx_string(
     NGX_HTTP_GATEWAY_MIRROR_LUA
     "local m = redis.call('HMGET', KEYS[1], 'e', 's', 'r') "
-    "local e, s, new = m[1], tonumber(m[2]), m[3] ~= ARGV[1] "
+    "local e, s, new = m[1], tonumber(m[2]), other(m[3], ARGV[1], ARGV[8]) "
     "if not e and ARGV[3] == '0' then return {0, '', 0, ''} end "
     "if new or not e or not s then "
     "  e, s = ARGV[2], 0 "
@@ -335,6 +341,18 @@ ngx_http_gateway_mirror_arg_meta_ttl(ngx_http_gateway_mirror_args_t *args)
 }
 
 
+static void
+ngx_http_gateway_mirror_arg_live(ngx_http_gateway_mirror_args_t *args)
+{
+    if (ngx_http_gateway_redis_run_ids(args->mirror->zone->redis, args->pool,
+                                       &args->argv[args->n++])
+        != NGX_OK)
+    {
+        args->failed = 1;
+    }
+}
+
+
 static ngx_http_gateway_redis_command_t *
 ngx_http_gateway_mirror_eval(ngx_http_gateway_mirror_args_t *args,
     ngx_http_gateway_redis_script_t *script, ngx_uint_t nkeys,
@@ -392,6 +410,7 @@ ngx_http_gateway_mirror_script_publish(ngx_http_gateway_mirror_op_t *op,
     ngx_http_gateway_mirror_arg_topic(&args);
     ngx_http_gateway_mirror_arg_who(&args, op->id);
     ngx_http_gateway_mirror_arg_literal(&args, &op->blob);
+    ngx_http_gateway_mirror_arg_live(&args);
 
     return ngx_http_gateway_mirror_eval(&args,
                                         &ngx_http_gateway_mirror_publish_lua,
@@ -447,6 +466,7 @@ ngx_http_gateway_mirror_script_fetch(ngx_http_gateway_fetch_t *fetch,
     ngx_http_gateway_mirror_arg_int(&args, fetch->since);
     ngx_http_gateway_mirror_arg_int(&args, NGX_HTTP_GATEWAY_MIRROR_PAGE);
     ngx_http_gateway_mirror_arg_meta_ttl(&args);
+    ngx_http_gateway_mirror_arg_live(&args);
 
     return ngx_http_gateway_mirror_eval(&args,
                                         &ngx_http_gateway_mirror_fetch_lua,
