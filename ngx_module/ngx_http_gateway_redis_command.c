@@ -342,6 +342,37 @@ ngx_http_gateway_redis_masters(ngx_http_gateway_redis_t *redis)
 }
 
 
+ngx_int_t
+ngx_http_gateway_redis_run_ids(ngx_http_gateway_redis_t *redis,
+    ngx_pool_t *pool, ngx_str_t *ids)
+{
+    u_char                         *p;
+    ngx_uint_t                      i, n;
+    ngx_http_gateway_redis_link_t  *link;
+
+    n = ngx_http_gateway_redis_masters(redis);
+
+    ids->data = ngx_pnalloc(pool, n * NGX_HTTP_GATEWAY_REDIS_RUN_ID + 1);
+    if (ids->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = ids->data;
+
+    for (i = 0; i < n; i++) {
+        link = redis->route->master(redis, i);
+
+        if (link && link->ready) {
+            p = ngx_cpymem(p, link->run_id, NGX_HTTP_GATEWAY_REDIS_RUN_ID);
+        }
+    }
+
+    ids->len = p - ids->data;
+
+    return NGX_OK;
+}
+
+
 /* EVALSHA, as if the server had the script: the link knows whether it has. */
 
 static ngx_http_gateway_redis_command_t *
