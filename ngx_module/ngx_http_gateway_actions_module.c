@@ -15,7 +15,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include "ngx_http_gateway_cache.h"
-#include "ngx_http_gateway_channel.h"
+#include "ngx_http_gateway_mirror.h"
 #include "ngx_http_gateway_text.h"
 #include "../src/http_field.h"
 #include "../src/pattern.h"
@@ -373,8 +373,10 @@ ngx_http_gateway_actions_send(ngx_http_request_t *r,
         }
 
         if (rc != NGX_OK
-            || ngx_http_gateway_channel_publish(zone, &name, &m, -1, &info)
-               != NGX_OK)
+            || ((rc = ngx_http_gateway_mirror_publish(zone, &name, &m, -1,
+                                                      &info, NULL, NULL,
+                                                      NULL))
+                != NGX_OK && rc != NGX_AGAIN))
         {
             ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                           "gateway_upstream_actions: zone \"%V\" has no room "

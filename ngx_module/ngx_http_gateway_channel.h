@@ -12,6 +12,7 @@
 
 #include "../src/channel_log.h"
 #include "ngx_http_gateway_metrics.h"
+#include "ngx_http_gateway_redis.h"
 
 
 /* One gateway_channel_zone; in the configuration's pool, read-only at run
@@ -22,6 +23,8 @@ typedef struct {
     ngx_uint_t                     history;      /* messages */
     ngx_msec_t                     history_ttl;  /* ms */
     size_t                         max_message;  /* bytes of a body */
+    ngx_http_gateway_redis_t      *redis;        /* NULL: not shared */
+    void                          *mirror;       /* of this worker */
 
     ngx_shm_zone_t                *shm_zone;
     ngx_slab_pool_t               *shpool;
@@ -43,7 +46,7 @@ typedef struct {
 typedef struct {
     uint64_t                       seq;
     uint64_t                       first;        /* oldest message kept */
-    ngx_uint_t                     subscribers;  /* of all workers */
+    ngx_uint_t                     subscribers;  /* of all workers, nodes */
     u_char                         epoch[GW_EPOCH_LEN];
 
     /* of ngx_http_gateway_channel_read(): where it goes on */
@@ -110,6 +113,12 @@ typedef enum {
 /* NGX_OK, NGX_DECLINED: it is not what kind says, NGX_ERROR: no memory */
 ngx_int_t ngx_http_gateway_message_init(gw_message_t *m, ngx_pool_t *pool,
     ngx_str_t *body, ngx_http_gateway_body_e kind);
+
+
+/* A request's body in one piece, from memory or from the file it went to.
+ * NGX_OK, or a status: 413 where it is over max bytes. */
+ngx_int_t ngx_http_gateway_message_body(ngx_http_request_t *r, size_t max,
+    ngx_str_t *body);
 
 
 /* The channel that a request to gateway_publisher is about; NULL: it is no

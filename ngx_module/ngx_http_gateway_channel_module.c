@@ -11,6 +11,7 @@
 
 #include "ngx_http_gateway_channel_zone.h"
 #include "ngx_http_gateway_channel_conf.h"
+#include "ngx_http_gateway_mirror.h"
 #include "ngx_http_gateway_shm.h"
 #include "ngx_http_gateway_subscriber.h"
 #include "ngx_http_gateway_text.h"
@@ -456,8 +457,8 @@ ngx_http_gateway_channel_metrics(ngx_conf_t *cf,
 /* One parameter: NULL, or what is accepted instead. */
 
 static char *
-ngx_http_gateway_channel_zone_param(ngx_http_gateway_channel_zone_t *zone,
-    ngx_str_t *value)
+ngx_http_gateway_channel_zone_param(ngx_conf_t *cf,
+    ngx_http_gateway_channel_zone_t *zone, ngx_str_t *value)
 {
     ngx_int_t  n;
     ngx_str_t  s;
@@ -465,7 +466,7 @@ ngx_http_gateway_channel_zone_param(ngx_http_gateway_channel_zone_t *zone,
     s.data = (u_char *) ngx_strchr(value->data, '=');
 
     if (s.data == NULL) {
-        return "\"history=number\", \"history_ttl=time\" or "
+        return "\"redis=name\", \"history=number\", \"history_ttl=time\" or "
                "\"max_message=size\" is accepted";
     }
 
@@ -506,10 +507,17 @@ ngx_http_gateway_channel_zone_param(ngx_http_gateway_channel_zone_t *zone,
     }
 
     if (ngx_strncmp(value->data, "redis=", 6) == 0) {
-        return "Redis is not supported by this version, leave it out";
+
+        if (s.len == 0 || zone->redis) {
+            return "the name of one \"gateway_redis\" is accepted";
+        }
+
+        zone->redis = ngx_http_gateway_redis_get(cf, &s);
+
+        return zone->redis ? NULL : "there is no memory for it";
     }
 
-    return "\"history=number\", \"history_ttl=time\" or "
+    return "\"redis=name\", \"history=number\", \"history_ttl=time\" or "
            "\"max_message=size\" is accepted";
 }
 
@@ -529,7 +537,7 @@ ngx_http_gateway_channel_zone_params(ngx_conf_t *cf,
     zone->max_message = 65536;
 
     for (i = 2; i < cf->args->nelts; i++) {
-        accepted = ngx_http_gateway_channel_zone_param(zone, &value[i]);
+        accepted = ngx_http_gateway_channel_zone_param(cf, zone, &value[i]);
 
         if (accepted) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -540,6 +548,33 @@ ngx_http_gateway_channel_zone_params(ngx_conf_t *cf,
     }
 
     return NGX_CONF_OK;
+}
+
+
+/* Makes it a mirror where it has redis=; zones of one Redis hear of the same
+ * channels. */
+
+static ngx_int_t
+ngx_http_gateway_channel_zone_mirror(ngx_conf_t *cf,
+    ngx_http_gateway_channel_main_conf_t *mcf,
+    ngx_http_gateway_channel_zone_t *zone)
+{
+    ngx_uint_t                         i;
+    ngx_http_gateway_channel_zone_t  **zones;
+
+    if (zone->redis == NULL) {
+        return NGX_OK;
+    }
+
+    zones = mcf->zones.elts;
+
+    for (i = 0; i < mcf->zones.nelts; i++) {
+        if (zones[i]->redis == zone->redis && zones[i]->mirror) {
+            return ngx_http_gateway_mirror_conf(cf, zone, zones[i]);
+        }
+    }
+
+    return ngx_http_gateway_mirror_conf(cf, zone, NULL);
 }
 
 
@@ -578,6 +613,7 @@ ngx_http_gateway_channel_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     if (ngx_http_gateway_channel_zone_params(cf, zone) != NGX_CONF_OK
+        || ngx_http_gateway_channel_zone_mirror(cf, conf, zone) != NGX_OK
         || ngx_http_gateway_channel_metrics(cf, zone) != NGX_OK)
     {
         return NGX_CONF_ERROR;
@@ -664,14 +700,10 @@ ngx_http_gateway_channel_init_zone(ngx_shm_zone_t *shm_zone, void *data)
 
     zone->shpool = (ngx_slab_pool_t *) shm_zone->shm.addr;
 
-    if (old) {
-        zone->sh = old->sh;
-        return NGX_OK;
-    }
+    if (old || shm_zone->shm.exists) {
+        zone->sh = old ? old->sh : zone->shpool->data;
 
-    if (shm_zone->shm.exists) {
-        zone->sh = zone->shpool->data;
-        return NGX_OK;
+        return ngx_http_gateway_mirror_init_zone(zone);
     }
 
     sh = ngx_slab_calloc(zone->shpool, sizeof(*sh));
@@ -702,5 +734,5 @@ ngx_http_gateway_channel_init_zone(ngx_shm_zone_t *shm_zone, void *data)
     zone->shpool->data = sh;
     zone->sh = sh;
 
-    return NGX_OK;
+    return ngx_http_gateway_mirror_init_zone(zone);
 }

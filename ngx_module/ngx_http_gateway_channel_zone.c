@@ -10,6 +10,7 @@
 #include <openssl/rand.h>
 
 #include "ngx_http_gateway_channel_zone.h"
+#include "ngx_http_gateway_mirror.h"
 #include "../src/json_scan.h"
 #include "../src/pattern.h"
 
@@ -17,10 +18,6 @@
 /* How many channels one full-zone operation looks at, at most: it holds the
  * mutex meanwhile. */
 #define NGX_HTTP_GATEWAY_EVICT_STEPS  256
-
-
-static void ngx_http_gateway_channel_remove(
-    ngx_http_gateway_channel_zone_t *zone, ngx_http_gateway_channel_t *ch);
 
 
 static void *
@@ -128,6 +125,12 @@ ngx_http_gateway_channel_obtain(ngx_http_gateway_channel_zone_t *zone,
 
     gw_channel_log_init(&ch->log, random);
     ngx_queue_init(&ch->readers);
+    ngx_memzero(&ch->mirror, sizeof(ch->mirror));
+
+    if (sh->mirror) {
+        ch->mirror.stamp = ++sh->mirror->stamp;
+        ngx_queue_insert_tail(&sh->mirror->channels, &ch->mirror.in_walk);
+    }
 
     ngx_rbtree_insert(&sh->rbtree, &ch->sn.node);
     ngx_queue_insert_head(&sh->lru, &ch->lru);
@@ -137,7 +140,7 @@ ngx_http_gateway_channel_obtain(ngx_http_gateway_channel_zone_t *zone,
 }
 
 
-static void
+void
 ngx_http_gateway_channel_remove(ngx_http_gateway_channel_zone_t *zone,
     ngx_http_gateway_channel_t *ch)
 {
@@ -150,6 +153,14 @@ ngx_http_gateway_channel_remove(ngx_http_gateway_channel_zone_t *zone,
     ngx_rbtree_delete(&sh->rbtree, &ch->sn.node);
     ngx_queue_remove(&ch->lru);
     sh->channels--;
+
+    if (sh->mirror) {
+        ngx_queue_remove(&ch->mirror.in_walk);
+
+        if (ch->mirror.counted) {
+            ngx_queue_remove(&ch->mirror.in_counts);
+        }
+    }
 
     gw_channel_log_free(&ch->log, &a);
     ngx_slab_free_locked(zone->shpool, ch);
@@ -231,7 +242,10 @@ ngx_http_gateway_channel_evict(ngx_http_gateway_channel_zone_t *zone,
         q = ngx_queue_last(&sh->lru);
         ch = ngx_queue_data(q, ngx_http_gateway_channel_t, lru);
 
-        if (ch != keep && ngx_queue_empty(&ch->readers)) {
+        if (ch != keep && ngx_queue_empty(&ch->readers)
+            && !(ch->mirror.counted && zone->redis
+                 && ngx_http_gateway_redis_generation(zone->redis)))
+        {
             ngx_http_gateway_channel_remove(zone, ch);
             return 1;
         }
@@ -349,17 +363,53 @@ ngx_http_gateway_reader_drop(ngx_http_gateway_channel_zone_t *zone,
 
     ngx_slab_free_locked(zone->shpool, reader);
 
+    ngx_http_gateway_channel_count(zone, ch);
     ngx_http_gateway_channel_trim(zone, ch);
 }
 
 
+void
+ngx_http_gateway_channel_count(ngx_http_gateway_channel_zone_t *zone,
+    ngx_http_gateway_channel_t *ch)
+{
+    ngx_http_gateway_channel_sh_t  *sh;
+
+    sh = zone->sh;
+
+    if (zone->redis && !ch->mirror.counted) {
+        ch->mirror.counted = 1;
+        ngx_queue_insert_tail(&sh->mirror->counts, &ch->mirror.in_counts);
+    }
+}
+
+
+ngx_uint_t
+ngx_http_gateway_channel_subscribers(ngx_http_gateway_channel_t *ch)
+{
+    ngx_uint_t                  n;
+    ngx_queue_t                *q;
+    ngx_http_gateway_reader_t  *reader;
+
+    n = 0;
+
+    for (q = ngx_queue_head(&ch->readers);
+         q != ngx_queue_sentinel(&ch->readers);
+         q = ngx_queue_next(q))
+    {
+        reader = ngx_queue_data(q, ngx_http_gateway_reader_t, in_channel);
+        n += reader->subscribers;
+    }
+
+    return n;
+}
+
+
 /*
- * Marks the workers that have subscribers, and returns how many these have.
  * A worker that is marked already is on its way; only this one must see to
  * it itself that not too much gathers.
  */
 
-static ngx_uint_t
+ngx_uint_t
 ngx_http_gateway_channel_notify(ngx_http_gateway_channel_zone_t *zone,
     ngx_http_gateway_channel_t *ch, size_t size, u_char *wake,
     ngx_uint_t *at_once)
@@ -422,7 +472,7 @@ ngx_http_gateway_channel_append(ngx_http_gateway_channel_zone_t *zone,
         ngx_memzero(info, sizeof(*info));
 
         if (ch) {
-            ngx_http_gateway_channel_describe(ch, info);
+            ngx_http_gateway_channel_describe(zone, ch, info);
         }
 
         return NGX_DECLINED;
@@ -432,6 +482,10 @@ ngx_http_gateway_channel_append(ngx_http_gateway_channel_zone_t *zone,
 
     if (ch == NULL) {
         return NGX_ERROR;
+    }
+
+    if (zone->redis) {
+        ngx_http_gateway_mirror_local(zone, ch);
     }
 
     a = ngx_http_gateway_channel_alloc(zone);
@@ -444,7 +498,7 @@ ngx_http_gateway_channel_append(ngx_http_gateway_channel_zone_t *zone,
     }
 
     ngx_http_gateway_channel_trim(zone, ch);
-    ngx_http_gateway_channel_describe(ch, info);
+    ngx_http_gateway_channel_describe(zone, ch, info);
 
     info->subscribers = ngx_http_gateway_channel_notify(zone, ch,
                                                         m->payload.len, wake,
@@ -463,7 +517,7 @@ ngx_http_gateway_channel_publish(ngx_http_gateway_channel_zone_t *zone,
     u_char      wake[NGX_HTTP_GATEWAY_MAX_WORKERS];
     gw_str_t    plain;
     ngx_int_t   rc;
-    ngx_uint_t  i, at_once;
+    ngx_uint_t  at_once;
 
     plain.data = name->data;
     plain.len = name->len;
@@ -497,6 +551,16 @@ ngx_http_gateway_channel_publish(ngx_http_gateway_channel_zone_t *zone,
     }
 
     ngx_http_gateway_count(zone->published, 1);
+    ngx_http_gateway_channel_wake(wake, at_once);
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_gateway_channel_wake(u_char *wake, ngx_uint_t at_once)
+{
+    ngx_uint_t  i;
 
     for (i = 0; i < NGX_HTTP_GATEWAY_MAX_WORKERS; i++) {
 
@@ -511,30 +575,21 @@ ngx_http_gateway_channel_publish(ngx_http_gateway_channel_zone_t *zone,
     {
         ngx_http_gateway_fanout_post(at_once);
     }
-
-    return NGX_OK;
 }
 
 
 void
-ngx_http_gateway_channel_describe(ngx_http_gateway_channel_t *ch,
-    ngx_http_gateway_channel_info_t *info)
+ngx_http_gateway_channel_describe(ngx_http_gateway_channel_zone_t *zone,
+    ngx_http_gateway_channel_t *ch, ngx_http_gateway_channel_info_t *info)
 {
-    ngx_queue_t                *q;
-    ngx_http_gateway_reader_t  *reader;
-
     info->seq = ch->log.seq;
     info->first = ch->log.first;
     info->next_seq = 0;
-    info->subscribers = 0;
+    info->subscribers = ngx_http_gateway_channel_subscribers(ch);
     ngx_memcpy(info->epoch, ch->log.epoch, GW_EPOCH_LEN);
 
-    for (q = ngx_queue_head(&ch->readers);
-         q != ngx_queue_sentinel(&ch->readers);
-         q = ngx_queue_next(q))
-    {
-        reader = ngx_queue_data(q, ngx_http_gateway_reader_t, in_channel);
-        info->subscribers += reader->subscribers;
+    if (zone->redis && ngx_http_gateway_redis_generation(zone->redis)) {
+        info->subscribers += ch->mirror.others;
     }
 }
 
@@ -551,7 +606,7 @@ ngx_http_gateway_channel_info(ngx_http_gateway_channel_zone_t *zone,
 
     if (ch) {
         ngx_http_gateway_channel_trim(zone, ch);
-        ngx_http_gateway_channel_describe(ch, info);
+        ngx_http_gateway_channel_describe(zone, ch, info);
     }
 
     ngx_shmtx_unlock(&zone->shpool->mutex);
@@ -586,6 +641,11 @@ ngx_http_gateway_channel_delete(ngx_http_gateway_channel_zone_t *zone,
 
         } else {
             gw_channel_log_restart(&ch->log, random);
+
+            if (zone->redis) {
+                ngx_http_gateway_mirror_local(zone, ch);
+            }
+
             ngx_http_gateway_channel_trim(zone, ch);
         }
     }

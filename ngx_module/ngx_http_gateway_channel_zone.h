@@ -19,6 +19,7 @@
 
 
 #include "ngx_http_gateway_channel.h"
+#include "../src/channel_blob.h"
 #include "ngx_http_gateway_worker.h"
 
 
@@ -27,13 +28,50 @@
 #define NGX_HTTP_GATEWAY_BURST  (64 * 1024)
 
 
+/* Where a channel's epoch comes from, in a zone with redis=. */
+
+typedef enum {
+    NGX_HTTP_GATEWAY_CHANNEL_FRESH = 0,  /* nothing is known of it yet */
+    NGX_HTTP_GATEWAY_CHANNEL_SHARED,     /* from Redis */
+    NGX_HTTP_GATEWAY_CHANNEL_LOCAL       /* this node's own */
+} ngx_http_gateway_channel_state_e;
+
+
+/*
+ * What a node knows of a channel that is shared through Redis. It is in step
+ * where generation is that of the subscription and it is not behind.
+ */
+
 typedef struct {
+    ngx_http_gateway_channel_state_e
+                                   state;
+    uint64_t                       generation;  /* nothing missed in it */
+    uint64_t                       stamp;    /* see .._mirror_touch() */
+    uint64_t                       heard;    /* first number announced that
+                                              * could not be appended, 0 */
+    u_char                         heard_epoch[GW_EPOCH_LEN];
+    uint64_t                       walk;     /* the last that came by */
+    ngx_uint_t                     others;   /* subscribers of other nodes */
+    ngx_uint_t                     told;     /* ... that they know of here */
+    ngx_queue_t                    in_walk;
+    ngx_queue_t                    in_counts;
+    unsigned                       behind:1;
+    unsigned                       counted:1;  /* in_counts */
+    unsigned                       retell:1;   /* even if not changed */
+} ngx_http_gateway_channel_mirror_t;
+
+
+typedef struct ngx_http_gateway_channel_s  ngx_http_gateway_channel_t;
+
+struct ngx_http_gateway_channel_s {
     ngx_str_node_t                 sn;
     ngx_queue_t                    lru;
     ngx_queue_t                    readers;
     gw_channel_log_t               log;
+    ngx_http_gateway_channel_mirror_t
+                                   mirror;
     u_char                         name[1];
-} ngx_http_gateway_channel_t;
+};
 
 
 typedef struct {
@@ -58,11 +96,35 @@ typedef struct {
 } ngx_http_gateway_channel_slot_t;
 
 
+/* What this node has published, so that nobody gets it twice. */
+
+#define NGX_HTTP_GATEWAY_PUBLISHED  256
+
+typedef struct {
+    u_char                         id[GW_PUBLISH_ID_LEN];
+    u_char                         epoch[GW_EPOCH_LEN];
+    uint64_t                       seq;      /* 0: given up */
+} ngx_http_gateway_published_t;
+
+
+typedef struct {
+    uint32_t                       redis;    /* digest of its name, 0: none */
+    uint64_t                       stamp;    /* the last given out */
+    uint64_t                       walk;     /* the one under way */
+    ngx_queue_t                    channels; /* those to be walked first */
+    ngx_queue_t                    counts;   /* whose subscribers changed */
+    ngx_uint_t                     published;
+    ngx_uint_t                     given_up;
+    ngx_http_gateway_published_t   ids[2][NGX_HTTP_GATEWAY_PUBLISHED];
+} ngx_http_gateway_mirror_sh_t;
+
+
 typedef struct {
     ngx_rbtree_t                   rbtree;
     ngx_rbtree_node_t              sentinel;
     ngx_queue_t                    lru;
     ngx_uint_t                     channels;
+    ngx_http_gateway_mirror_sh_t  *mirror;   /* NULL: without redis= */
     ngx_http_gateway_channel_slot_t
                                    slots[NGX_HTTP_GATEWAY_MAX_WORKERS];
 } ngx_http_gateway_channel_sh_t;
@@ -100,8 +162,27 @@ void ngx_http_gateway_reader_drop(ngx_http_gateway_channel_zone_t *zone,
 void ngx_http_gateway_channel_trim(ngx_http_gateway_channel_zone_t *zone,
     ngx_http_gateway_channel_t *ch);
 
-void ngx_http_gateway_channel_describe(ngx_http_gateway_channel_t *ch,
-    ngx_http_gateway_channel_info_t *info);
+/* Marks the workers that have subscribers for what was appended; returns how
+ * many these have. _wake() then, without the mutex. */
+ngx_uint_t ngx_http_gateway_channel_notify(
+    ngx_http_gateway_channel_zone_t *zone, ngx_http_gateway_channel_t *ch,
+    size_t size, u_char *wake, ngx_uint_t *at_once);
+void ngx_http_gateway_channel_wake(u_char *wake, ngx_uint_t at_once);
+
+/* The number of a channel's subscribers has changed. */
+void ngx_http_gateway_channel_count(ngx_http_gateway_channel_zone_t *zone,
+    ngx_http_gateway_channel_t *ch);
+
+/* Subscribers on this node, in this zone. */
+ngx_uint_t ngx_http_gateway_channel_subscribers(
+    ngx_http_gateway_channel_t *ch);
+
+/* Out of the zone; it must have no readers. */
+void ngx_http_gateway_channel_remove(ngx_http_gateway_channel_zone_t *zone,
+    ngx_http_gateway_channel_t *ch);
+
+void ngx_http_gateway_channel_describe(ngx_http_gateway_channel_zone_t *zone,
+    ngx_http_gateway_channel_t *ch, ngx_http_gateway_channel_info_t *info);
 
 /* Called by the zone, without the mutex, when this worker has news itself:
  * serves it soon; at once where more than a burst has gathered. */

@@ -356,10 +356,11 @@ ngx_http_gateway_hub_join(ngx_http_gateway_member_t *m,
     hub->members++;
     reader->subscribers++;
 
+    ngx_http_gateway_channel_count(zone, ch);
     ngx_http_gateway_channel_trim(zone, ch);
     ngx_http_gateway_member_begin(m, join);
     *recovered = ngx_http_gateway_member_recover(m, join);
-    ngx_http_gateway_channel_describe(ch, info);
+    ngx_http_gateway_channel_describe(zone, ch, info);
 
     rc = NGX_OK;
 
@@ -424,7 +425,7 @@ ngx_http_gateway_hub_rejoin(ngx_http_gateway_member_t *m,
     ngx_shmtx_lock(mutex);
 
     ngx_http_gateway_channel_trim(hub->zone, hub->channel);
-    ngx_http_gateway_channel_describe(hub->channel, info);
+    ngx_http_gateway_channel_describe(hub->zone, hub->channel, info);
     *recovered = ngx_http_gateway_member_recover(m, join);
 
     ngx_shmtx_unlock(mutex);
@@ -456,6 +457,7 @@ ngx_http_gateway_hub_leave(ngx_http_gateway_member_t *m)
     ngx_shmtx_lock(mutex);
 
     hub->reader->subscribers--;
+    ngx_http_gateway_channel_count(hub->zone, hub->channel);
 
     if (hub->members == 0) {
         ngx_http_gateway_reader_drop(hub->zone, hub->reader);

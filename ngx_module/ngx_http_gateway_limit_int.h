@@ -3,6 +3,7 @@
  *
  *     shctx      sizes, the order of last use, the rate that counts
  *     nodes[]    one for each key, 112 bytes, numbered from 1
+ *     shares[]   with redis=: one more for each key, 48 bytes
  *     buckets[]  one for each node, 4 bytes: the first node of its chain
  *
  * A node has no key but its 128-bit digest under a secret of the zone, so
@@ -22,7 +23,8 @@
 
 #include "ngx_http_gateway_limit.h"
 #include "ngx_http_gateway_metrics.h"
-#include "../src/sliding_window.h"
+#include "ngx_http_gateway_redis.h"
+#include "../src/limit_batch.h"
 
 
 #define NGX_HTTP_GATEWAY_LIMIT_REQUEST     0
@@ -37,6 +39,14 @@
 #define NGX_HTTP_GATEWAY_LIMIT_MOST        8
 
 #define NGX_HTTP_GATEWAY_LIMIT_MIN_ZONE    (8 * 4096)
+
+/* sync=, in ms */
+#define NGX_HTTP_GATEWAY_LIMIT_SYNC        100
+#define NGX_HTTP_GATEWAY_LIMIT_SYNC_MIN    10
+#define NGX_HTTP_GATEWAY_LIMIT_SYNC_MAX    10000
+
+/* that are sent in one exchange, at most */
+#define NGX_HTTP_GATEWAY_LIMIT_BATCHES     8
 
 
 typedef struct {
@@ -61,7 +71,25 @@ typedef struct {
     gw_window_rate_t                rate;
     ngx_http_gateway_limit_node_t  *nodes;       /* nodes[0] is not used */
     uint32_t                       *buckets;
+
+    /* over several nodes; the rest is used with shares only */
+
+    gw_share_t                     *shares;      /* by node, or NULL */
+    gw_share_round_t                round;
+    uint32_t                        unsent;      /* keys with something to be
+                                                    told, a chain by `next` */
+    uint32_t                        first;
+    uint32_t                        last;
+    uint32_t                        version;     /* of the secret */
+    uint32_t                        alone;       /* N while nobody hears us */
+    uint32_t                        common;      /* we do exchange: was said */
+    ngx_msec_t                      heard;       /* the last exchange, or 0 */
+    uint64_t                        place;       /* hash of Redis and keys */
+    uint64_t                        id[2];       /* of the last entry read */
 } ngx_http_gateway_limit_sh_t;
+
+
+typedef struct ngx_http_gateway_limit_sync_s  ngx_http_gateway_limit_sync_t;
 
 
 /* One gateway_limit_zone. */
@@ -81,12 +109,45 @@ typedef struct {
     ngx_shm_zone_t                 *shm_zone;    /* NULL: not defined */
     ngx_slab_pool_t                *shpool;
     ngx_http_gateway_limit_sh_t    *sh;
+    ngx_http_gateway_limit_sync_t  *sync;        /* with redis=, or NULL */
 
     ngx_http_gateway_metric_t      *passed;
     ngx_http_gateway_metric_t      *rejected;
     ngx_http_gateway_metric_t      *rejected_dry_run;
     ngx_str_t                       label;       /* zone="name" */
 } ngx_http_gateway_limit_zone_t;
+
+
+/* With redis=: what stands in the configuration, and of the worker that
+ * exchanges the counts. */
+
+struct ngx_http_gateway_limit_sync_s {
+    ngx_http_gateway_limit_zone_t  *zone;
+    ngx_http_gateway_redis_t       *redis;
+    ngx_msec_t                      interval;    /* sync= */
+    ngx_msec_t                      patience;    /* without an exchange */
+
+    ngx_str_t                       stream;      /* keys in Redis */
+    ngx_str_t                       secret;
+
+    uint64_t                        place;       /* as in the zone */
+
+    ngx_event_t                     timer;
+    ngx_http_gateway_redis_command_t
+                                   *command;     /* in flight */
+    u_char                         *batches;     /* not known to be told */
+    size_t                          sizes[NGX_HTTP_GATEWAY_LIMIT_BATCHES];
+    ngx_uint_t                      nbatches;
+    uint64_t                        number;      /* of the last of them */
+    ngx_msec_t                      made;        /* their ages are of then */
+    ngx_uint_t                      todo;        /* keys, in this round */
+    unsigned                        middle:1;    /* the timer is for the middle
+                                                    of a round */
+    unsigned                        reading:1;   /* the command is of it */
+    unsigned                        sent:1;      /* and has the batches */
+    unsigned                        doubt:1;     /* they may have been told */
+    unsigned                        failed:1;    /* which was logged */
+};
 
 
 /* One gateway_limit. */
@@ -176,8 +237,34 @@ ngx_int_t ngx_http_gateway_limit_take(ngx_http_gateway_limit_item_t *items,
 void ngx_http_gateway_limit_refund(ngx_http_gateway_limit_item_t *items,
     ngx_uint_t n);
 
+/*
+ * Over several nodes. A round begins; what was charged in the last one is
+ * told: of so many keys at most, which it returns, *last is behind them in
+ * buf. Then what others have told, as of `age` ms ago, is entered.
+ */
+void ngx_http_gateway_limit_round(ngx_http_gateway_limit_zone_t *zone);
+ngx_uint_t ngx_http_gateway_limit_tell(ngx_http_gateway_limit_zone_t *zone,
+    u_char *buf, ngx_uint_t n, u_char **last);
+void ngx_http_gateway_limit_hear(ngx_http_gateway_limit_zone_t *zone,
+    gw_limit_batch_t *batch, uint64_t age);
+
+/* Keys are counted under another secret from here on, and anew. */
+void ngx_http_gateway_limit_agree(ngx_http_gateway_limit_zone_t *zone,
+    u_char *secret);
+
 /* For metrics: bytes in use. */
 size_t ngx_http_gateway_limit_used(ngx_http_gateway_limit_zone_t *zone);
+
+
+/* sync */
+
+/* redis= and sync= of a zone, when all its parameters are read. */
+char *ngx_http_gateway_limit_sync_conf(ngx_conf_t *cf,
+    ngx_http_gateway_limit_zone_t *zone, ngx_str_t *redis,
+    ngx_msec_t interval);
+
+ngx_int_t ngx_http_gateway_limit_sync_init(
+    ngx_http_gateway_limit_zone_t *zone, ngx_cycle_t *cycle);
 
 
 /* request */
@@ -192,6 +279,10 @@ ngx_http_gateway_limit_ctx_t *ngx_http_gateway_limit_ctx(
 /* NGX_OK: item is filled; NGX_DECLINED: its key is empty; NGX_ERROR */
 ngx_int_t ngx_http_gateway_limit_item(ngx_http_request_t *r,
     ngx_http_gateway_limit_t *limit, ngx_http_gateway_limit_item_t *item);
+
+/* NGX_OK; NGX_DECLINED: it is empty; NGX_ERROR */
+ngx_int_t ngx_http_gateway_limit_key(ngx_http_request_t *r,
+    ngx_http_gateway_limit_zone_t *zone, ngx_str_t *key);
 
 /* Counts what became of the items, and logs what rejected. */
 void ngx_http_gateway_limit_report(ngx_http_gateway_limit_item_t *items,

@@ -606,6 +606,12 @@ ngx_http_gateway_limit_init_process(ngx_cycle_t *cycle)
 
     for (i = 0; i < lmcf->zones.nelts; i++) {
         ngx_http_gateway_limit_zone_adopt(zones[i], cycle->log);
+
+        if (zones[i]->sync
+            && ngx_http_gateway_limit_sync_init(zones[i], cycle) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
     }
 
     return NGX_OK;

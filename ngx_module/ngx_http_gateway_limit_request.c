@@ -293,9 +293,9 @@ ngx_http_gateway_limit_gather(ngx_http_request_t *r,
 }
 
 
-/* One variable is taken as it is, without a copy. NGX_DECLINED: empty. */
+/* One variable is taken as it is, without a copy. */
 
-static ngx_int_t
+ngx_int_t
 ngx_http_gateway_limit_key(ngx_http_request_t *r,
     ngx_http_gateway_limit_zone_t *zone, ngx_str_t *key)
 {

@@ -43,13 +43,21 @@ ngx_http_gateway_limit_init_zone(ngx_shm_zone_t *shm_zone, void *data)
 }
 
 
-/* All pages but the first are one array of nodes and its buckets. */
+static size_t
+ngx_http_gateway_limit_key_size(ngx_http_gateway_limit_zone_t *zone)
+{
+    return sizeof(ngx_http_gateway_limit_node_t)
+           + (zone->sync ? sizeof(gw_share_t) : 0) + sizeof(uint32_t);
+}
+
+
+/* All pages but the first are one array of nodes, and what goes with them. */
 
 static ngx_int_t
 ngx_http_gateway_limit_layout(ngx_http_gateway_limit_zone_t *zone,
     ngx_log_t *log)
 {
-    size_t                        size;
+    size_t                        size, each;
     u_char                       *p;
     uint32_t                      n;
     ngx_http_gateway_limit_sh_t  *sh;
@@ -73,9 +81,8 @@ ngx_http_gateway_limit_layout(ngx_http_gateway_limit_zone_t *zone,
         }
     }
 
-    n = (uint32_t) ngx_min(size / (sizeof(ngx_http_gateway_limit_node_t)
-                                   + sizeof(uint32_t)),
-                           0xffffffff);
+    each = ngx_http_gateway_limit_key_size(zone);
+    n = (uint32_t) ngx_min(size / each, 0xfffffffe);
 
     if (n < 2) {
         goto failed;
@@ -85,11 +92,21 @@ ngx_http_gateway_limit_layout(ngx_http_gateway_limit_zone_t *zone,
 
     sh->nnodes = n;
     sh->nodes = (ngx_http_gateway_limit_node_t *) p - 1;
-    sh->buckets = (uint32_t *) (sh->nodes + n + 1);
+    p = (u_char *) (sh->nodes + n + 1);
 
+    if (zone->sync) {
+        sh->shares = (gw_share_t *) p - 1;
+        p = (u_char *) (sh->shares + n + 1);
+        ngx_memzero(sh->shares + 1, n * sizeof(gw_share_t));
+        gw_share_round_init(&sh->round, zone->rate.period,
+                            zone->sync->interval);
+    }
+
+    sh->buckets = (uint32_t *) p;
     ngx_memzero(sh->buckets, n * sizeof(uint32_t));
 
     sh->rate = zone->rate;
+    sh->alone = zone->rate.limit;
     sh->key_hash = ngx_http_gateway_limit_key_hash(zone);
 
     zone->sh = sh;
@@ -118,6 +135,29 @@ ngx_http_gateway_limit_key_hash(ngx_http_gateway_limit_zone_t *zone)
 }
 
 
+/* With the mutex: nothing was counted, told or heard. */
+
+static void
+ngx_http_gateway_limit_anew(ngx_http_gateway_limit_sh_t *sh)
+{
+    sh->generation++;
+
+    if (sh->shares == NULL) {
+        return;
+    }
+
+    ngx_memzero(sh->shares + 1, sh->used * sizeof(gw_share_t));
+
+    sh->unsent = 0;
+    sh->first = 0;
+    sh->last = 0;
+    sh->alone = sh->rate.limit;
+    sh->heard = 0;
+    sh->id[0] = 0;
+    sh->id[1] = 0;
+}
+
+
 void
 ngx_http_gateway_limit_zone_adopt(ngx_http_gateway_limit_zone_t *zone,
     ngx_log_t *log)
@@ -138,7 +178,7 @@ ngx_http_gateway_limit_zone_adopt(ngx_http_gateway_limit_zone_t *zone,
     if (changed) {
         sh->key_hash = key_hash;
         sh->rate = zone->rate;
-        sh->generation++;
+        ngx_http_gateway_limit_anew(sh);
     }
 
     ngx_shmtx_unlock(&zone->shpool->mutex);
@@ -210,6 +250,47 @@ ngx_http_gateway_limit_order_add(ngx_http_gateway_limit_sh_t *sh,
 }
 
 
+/* There is something to be told of the node. */
+
+static void
+ngx_http_gateway_limit_unsent(ngx_http_gateway_limit_sh_t *sh, uint32_t i)
+{
+    if (sh->shares[i].next || sh->last == i) {
+        return;
+    }
+
+    if (sh->last) {
+        sh->shares[sh->last].next = i;
+
+    } else {
+        sh->first = i;
+    }
+
+    sh->last = i;
+    sh->unsent++;
+}
+
+
+static void
+ngx_http_gateway_limit_repair_shares(ngx_http_gateway_limit_sh_t *sh)
+{
+    uint32_t  i;
+
+    sh->unsent = 0;
+    sh->first = 0;
+    sh->last = 0;
+
+    for (i = 1; i <= sh->used; i++) {
+        sh->shares[i].next = 0;
+        sh->shares[i].owed = ngx_min(sh->shares[i].owed, sh->rate.limit);
+
+        if (sh->shares[i].unsent) {
+            ngx_http_gateway_limit_unsent(sh, i);
+        }
+    }
+}
+
+
 /* Somebody died inside: chains, order and sums are made again. */
 
 static void
@@ -232,6 +313,10 @@ ngx_http_gateway_limit_repair(ngx_http_gateway_limit_sh_t *sh)
         *bucket = i;
 
         ngx_http_gateway_limit_order_add(sh, node);
+    }
+
+    if (sh->shares) {
+        ngx_http_gateway_limit_repair_shares(sh);
     }
 }
 
@@ -286,7 +371,7 @@ static ngx_http_gateway_limit_node_t *
 ngx_http_gateway_limit_node_new(ngx_http_gateway_limit_sh_t *sh,
     const uint64_t digest[2])
 {
-    uint32_t                        i, *p;
+    uint32_t                        i, next, *p;
     ngx_http_gateway_limit_node_t  *node;
 
     if (sh->used < sh->nnodes) {
@@ -313,6 +398,12 @@ ngx_http_gateway_limit_node_new(ngx_http_gateway_limit_sh_t *sh,
 
     i = (uint32_t) (node - sh->nodes);
 
+    if (sh->shares) {
+        next = sh->shares[i].next;
+        ngx_memzero(&sh->shares[i], sizeof(gw_share_t));
+        sh->shares[i].next = next;
+    }
+
     if (i > sh->used) {
         sh->used = i;
     }
@@ -327,19 +418,18 @@ ngx_http_gateway_limit_node_new(ngx_http_gateway_limit_sh_t *sh,
 }
 
 
-/* With the mutex: whether the item's limit admits it. */
+/* With the mutex: the key's node, which is the one used last. */
 
-static ngx_uint_t
-ngx_http_gateway_limit_admits(ngx_http_gateway_limit_item_t *item)
+static ngx_inline ngx_http_gateway_limit_node_t *
+ngx_http_gateway_limit_use(ngx_http_gateway_limit_sh_t *sh,
+    const uint64_t digest[2])
 {
-    ngx_http_gateway_limit_sh_t    *sh;
     ngx_http_gateway_limit_node_t  *node;
 
-    sh = item->limit->zone->sh;
-    node = ngx_http_gateway_limit_find(sh, item->digest);
+    node = ngx_http_gateway_limit_find(sh, digest);
 
     if (node == NULL) {
-        node = ngx_http_gateway_limit_node_new(sh, item->digest);
+        node = ngx_http_gateway_limit_node_new(sh, digest);
 
     } else if (node->newer) {
         ngx_http_gateway_limit_order_remove(sh, node);
@@ -351,11 +441,118 @@ ngx_http_gateway_limit_admits(ngx_http_gateway_limit_item_t *item)
         node->generation = sh->generation;
     }
 
-    item->node = node;
+    return node;
+}
+
+
+/*
+ * Over several nodes: what the limit is, and the round. Where it is too long
+ * ago that counts were exchanged, it is this node's part of it, and nothing is
+ * expected of others.
+ */
+
+static void
+ngx_http_gateway_limit_terms(ngx_http_gateway_limit_zone_t *zone,
+    uint64_t now, gw_window_rate_t *rate, gw_share_round_t *round)
+{
+    ngx_http_gateway_limit_sh_t  *sh;
+
+    sh = zone->sh;
+    *rate = sh->rate;
+    *round = sh->round;
+
+    if (sh->heard == 0
+        || (ngx_msec_int_t) (now - sh->heard)
+           > (ngx_msec_int_t) zone->sync->patience)
+    {
+        rate->limit = sh->alone;
+        round->alone = 1;
+    }
+}
+
+
+/* As gw_window_check(), _take() with _state(), and _refund(). */
+
+static int
+ngx_http_gateway_limit_share_check(ngx_http_gateway_limit_item_t *item)
+{
+    gw_window_rate_t              rate;
+    gw_share_round_t              round;
+    ngx_http_gateway_limit_sh_t  *sh;
+
+    sh = item->limit->zone->sh;
+    ngx_http_gateway_limit_terms(item->limit->zone, item->now, &rate, &round);
+
+    return gw_share_check(&rate, &item->node->window,
+                          &sh->shares[item->node - sh->nodes], &round,
+                          item->now, item->cost);
+}
+
+
+static void
+ngx_http_gateway_limit_share_take(ngx_http_gateway_limit_item_t *item)
+{
+    uint32_t                      i;
+    gw_share_t                   *share;
+    gw_window_rate_t              rate;
+    gw_share_round_t              round;
+    ngx_http_gateway_limit_sh_t  *sh;
+
+    sh = item->limit->zone->sh;
+    i = (uint32_t) (item->node - sh->nodes);
+    share = &sh->shares[i];
+
+    if (item->charged) {
+        gw_share_take(&sh->rate, &item->node->window, share, item->now,
+                      item->cost);
+        ngx_http_gateway_limit_unsent(sh, i);
+    }
+
+    ngx_http_gateway_limit_terms(item->limit->zone, item->now, &rate, &round);
+
+    gw_share_state(&rate, &item->node->window, share, &round,
+                   item->limit->zone->sync->interval, item->now,
+                   item->rejected ? item->cost : 0, &item->state);
+}
+
+
+static void
+ngx_http_gateway_limit_share_refund(ngx_http_gateway_limit_item_t *item)
+{
+    uint32_t                      i;
+    ngx_http_gateway_limit_sh_t  *sh;
+
+    sh = item->limit->zone->sh;
+    i = (uint32_t) (item->node - sh->nodes);
+
+    gw_share_refund(&sh->rate, &item->node->window, &sh->shares[i],
+                    ngx_current_msec, item->now, item->cost);
+    ngx_http_gateway_limit_unsent(sh, i);
+}
+
+
+/* With the mutex: whether the item's limit admits it. */
+
+static ngx_uint_t
+ngx_http_gateway_limit_admits(ngx_http_gateway_limit_item_t *item)
+{
+    int                           rc;
+    ngx_http_gateway_limit_sh_t  *sh;
+
+    sh = item->limit->zone->sh;
+
+    item->node = ngx_http_gateway_limit_use(sh, item->digest);
     item->charged = 0;
-    item->rejected = gw_window_check(&sh->rate, &node->window, item->now,
-                                     item->cost)
-                     != GW_OK;
+
+    if (sh->shares) {
+        rc = ngx_http_gateway_limit_share_check(item);
+
+    } else {
+        rc = gw_window_check(&sh->rate, &item->node->window, item->now,
+                             item->cost);
+    }
+
+    item->rejected = (rc != GW_OK);
 
     return !item->rejected;
 }
@@ -418,13 +615,20 @@ ngx_http_gateway_limit_take(ngx_http_gateway_limit_item_t *items,
         sh = item->limit->zone->sh;
         window = &item->node->window;
 
-        if (rc == NGX_OK && !peek && !item->rejected && item->cost) {
-            gw_window_take(&sh->rate, window, item->cost);
-            item->charged = 1;
-        }
+        item->charged = rc == NGX_OK && !peek && !item->rejected
+                        && item->cost;
 
-        gw_window_state(&sh->rate, window, item->now,
-                        item->rejected ? item->cost : 0, &item->state);
+        if (sh->shares) {
+            ngx_http_gateway_limit_share_take(item);
+
+        } else {
+            if (item->charged) {
+                gw_window_take(&sh->rate, window, item->cost);
+            }
+
+            gw_window_state(&sh->rate, window, item->now,
+                            item->rejected ? item->cost : 0, &item->state);
+        }
 
         ngx_http_gateway_limit_unlock(item->limit->zone);
     }
@@ -453,7 +657,14 @@ ngx_http_gateway_limit_refund(ngx_http_gateway_limit_item_t *items,
 
         node = ngx_http_gateway_limit_find(sh, items[i].digest);
 
-        if (node && node->generation == sh->generation) {
+        if (node == NULL || node->generation != sh->generation) {
+            /* forgotten meanwhile */
+
+        } else if (sh->shares) {
+            items[i].node = node;
+            ngx_http_gateway_limit_share_refund(&items[i]);
+
+        } else {
             gw_window_refund(&sh->rate, &node->window, items[i].now,
                              items[i].cost);
         }
@@ -465,10 +676,106 @@ ngx_http_gateway_limit_refund(ngx_http_gateway_limit_item_t *items,
 }
 
 
+void
+ngx_http_gateway_limit_round(ngx_http_gateway_limit_zone_t *zone)
+{
+    ngx_http_gateway_limit_lock(zone);
+    gw_share_round_begin(&zone->sh->round);
+    ngx_http_gateway_limit_unlock(zone);
+}
+
+
+ngx_uint_t
+ngx_http_gateway_limit_tell(ngx_http_gateway_limit_zone_t *zone, u_char *buf,
+    ngx_uint_t n, u_char **last)
+{
+    uint32_t                        i;
+    ngx_uint_t                      done;
+    gw_share_t                     *share;
+    gw_share_delta_t                delta;
+    ngx_http_gateway_limit_sh_t    *sh;
+    ngx_http_gateway_limit_node_t  *node;
+
+    ngx_http_gateway_limit_lock(zone);
+
+    sh = zone->sh;
+
+    for (done = 0; done < n && sh->first; done++) {
+        i = sh->first;
+        node = &sh->nodes[i];
+        share = &sh->shares[i];
+
+        sh->first = share->next;
+        sh->last = sh->first ? sh->last : 0;
+        sh->unsent--;
+        share->next = 0;
+
+        if (gw_share_tell(&sh->rate, &node->window, share, &sh->round,
+                          2 * zone->sync->interval, ngx_current_msec, &delta)
+            == GW_OK)
+        {
+            buf = gw_limit_batch_put(buf, node->digest, &delta);
+        }
+    }
+
+    ngx_http_gateway_limit_unlock(zone);
+
+    *last = buf;
+
+    return done;
+}
+
+
+void
+ngx_http_gateway_limit_hear(ngx_http_gateway_limit_zone_t *zone,
+    gw_limit_batch_t *batch, uint64_t age)
+{
+    uint64_t                        digest[2];
+    gw_share_delta_t                delta;
+    ngx_http_gateway_limit_sh_t    *sh;
+    ngx_http_gateway_limit_node_t  *node;
+
+    ngx_http_gateway_limit_lock(zone);
+
+    sh = zone->sh;
+
+    while (gw_limit_batch_next(batch, digest, &delta) == GW_OK) {
+        age = ngx_min(age, UINT32_MAX);
+        delta.age = (uint32_t) ngx_min(delta.age + age, UINT32_MAX);
+
+        if (delta.count == 0 || delta.age > sh->rate.period) {
+            continue;
+        }
+
+        node = ngx_http_gateway_limit_use(sh, digest);
+
+        gw_share_hear(&sh->rate, &node->window,
+                      &sh->shares[node - sh->nodes], &sh->round,
+                      ngx_current_msec, &delta);
+    }
+
+    ngx_http_gateway_limit_unlock(zone);
+}
+
+
+void
+ngx_http_gateway_limit_agree(ngx_http_gateway_limit_zone_t *zone,
+    u_char *secret)
+{
+    ngx_http_gateway_limit_lock(zone);
+
+    ngx_memcpy(zone->sh->secret, secret, sizeof(zone->sh->secret));
+    zone->sh->version++;
+    ngx_http_gateway_limit_anew(zone->sh);
+
+    ngx_http_gateway_limit_unlock(zone);
+}
+
+
 size_t
 ngx_http_gateway_limit_used(ngx_http_gateway_limit_zone_t *zone)
 {
     return zone->shm_zone->shm.size
            - (zone->sh->nnodes - zone->sh->used)
-             * (sizeof(ngx_http_gateway_limit_node_t) + sizeof(uint32_t));
+             * ngx_http_gateway_limit_key_size(zone);
 }

@@ -209,8 +209,9 @@ ngx_http_gateway_limit_metrics(ngx_conf_t *cf,
 
 static char *
 ngx_http_gateway_limit_zone_param(ngx_http_gateway_limit_zone_t *zone,
-    ngx_str_t *value)
+    ngx_str_t *value, ngx_str_t *redis, ngx_msec_t *interval)
 {
+    ngx_int_t  ms;
     ngx_str_t  rate;
 
     if (ngx_strncmp(value->data, "rate=", 5) == 0) {
@@ -230,13 +231,40 @@ ngx_http_gateway_limit_zone_param(ngx_http_gateway_limit_zone_t *zone,
         return NULL;
     }
 
-    if (ngx_strncmp(value->data, "redis=", 6) == 0
-        || ngx_strncmp(value->data, "sync=", 5) == 0)
-    {
-        return "Redis is not supported by this version, leave it out";
+    if (ngx_strncmp(value->data, "redis=", 6) == 0 && value->len > 6) {
+
+        if (redis->len) {
+            return "\"redis=\" stands there twice";
+        }
+
+        redis->data = value->data + 6;
+        redis->len = value->len - 6;
+
+        return NULL;
     }
 
-    return "\"zone=name:size\" and \"rate=N/T\" are accepted";
+    if (ngx_strncmp(value->data, "sync=", 5) == 0) {
+        rate.data = value->data + 5;
+        rate.len = value->len - 5;
+        ms = ngx_parse_time(&rate, 0);
+
+        if (*interval) {
+            return "\"sync=\" stands there twice";
+        }
+
+        if (ms < NGX_HTTP_GATEWAY_LIMIT_SYNC_MIN
+            || ms > NGX_HTTP_GATEWAY_LIMIT_SYNC_MAX)
+        {
+            return "\"sync=\" takes a time from 10ms to 10s";
+        }
+
+        *interval = ms;
+
+        return NULL;
+    }
+
+    return "\"zone=name:size\", \"rate=N/T\", \"redis=name\" and "
+           "\"sync=time\" are accepted";
 }
 
 
@@ -367,14 +395,38 @@ ngx_http_gateway_limit_zone_name(ngx_conf_t *cf,
 }
 
 
+static char *
+ngx_http_gateway_limit_zone_redis(ngx_conf_t *cf,
+    ngx_http_gateway_limit_zone_t *zone, ngx_str_t *redis,
+    ngx_msec_t interval)
+{
+    if (redis->len) {
+        return ngx_http_gateway_limit_sync_conf(cf, zone, redis,
+                                 interval ? interval
+                                          : NGX_HTTP_GATEWAY_LIMIT_SYNC);
+    }
+
+    if (interval) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "gateway_limit_zone \"%V\" has \"sync=\" without "
+                           "\"redis=\", name a \"gateway_redis\" or leave it "
+                           "out", &zone->name);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
 char *
 ngx_http_gateway_limit_zone_directive(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf)
 {
     char                           *rv, *accepted;
     size_t                          size;
-    ngx_str_t                      *value;
+    ngx_str_t                      *value, redis;
     ngx_uint_t                      i;
+    ngx_msec_t                      interval;
     ngx_http_gateway_limit_zone_t  *zone;
 
     rv = ngx_http_gateway_limit_zone_name(cf, &zone, &size);
@@ -389,13 +441,17 @@ ngx_http_gateway_limit_zone_directive(ngx_conf_t *cf, ngx_command_t *cmd,
         return NGX_CONF_ERROR;
     }
 
+    ngx_str_null(&redis);
+    interval = 0;
+
     for (i = 2; i < cf->args->nelts; i++) {
 
         if (ngx_strncmp(value[i].data, "zone=", 5) == 0) {
             continue;
         }
 
-        accepted = ngx_http_gateway_limit_zone_param(zone, &value[i]);
+        accepted = ngx_http_gateway_limit_zone_param(zone, &value[i], &redis,
+                                                     &interval);
 
         if (accepted) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -414,15 +470,24 @@ ngx_http_gateway_limit_zone_directive(ngx_conf_t *cf, ngx_command_t *cmd,
         return NGX_CONF_ERROR;
     }
 
+    if (ngx_http_gateway_limit_zone_redis(cf, zone, &redis, interval)
+        != NGX_CONF_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
     if (ngx_http_gateway_limit_texts(cf, zone) != NGX_OK
         || ngx_http_gateway_limit_metrics(cf, zone) != NGX_OK)
     {
         return NGX_CONF_ERROR;
     }
 
-    zone->shm_zone = ngx_http_gateway_shm_add(cf, "gateway_limit_zone",
-                                              &zone->name, size,
-                                              &ngx_http_gateway_limit_module);
+    /* with Redis it is laid out in another way */
+
+    zone->shm_zone = ngx_http_gateway_shm_add(cf,
+                         zone->sync ? "gateway_limit_zone redis"
+                                    : "gateway_limit_zone",
+                         &zone->name, size, &ngx_http_gateway_limit_module);
     if (zone->shm_zone == NULL) {
         return NGX_CONF_ERROR;
     }

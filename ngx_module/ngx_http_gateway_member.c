@@ -143,8 +143,13 @@ ngx_http_gateway_record_frame(ngx_http_gateway_client_t *client,
 
 
 static ngx_uint_t
-ngx_http_gateway_record_skipped(ngx_http_gateway_member_t *m, gw_record_t *r)
+ngx_http_gateway_record_skipped(ngx_http_gateway_member_t *m, gw_cursor_t *c,
+    gw_record_t *r)
 {
+    if (r->quiet && c->pos >= m->live_from) {
+        return 1;
+    }
+
     return m->no_echo && r->origin == m->client->origin;
 }
 
@@ -172,7 +177,7 @@ ngx_http_gateway_member_vectors(ngx_http_gateway_member_t *m, uint64_t head,
 
         gw_record_peek(&c, &r);
 
-        if (!ngx_http_gateway_record_skipped(m, &r)) {
+        if (!ngx_http_gateway_record_skipped(m, &c, &r)) {
 
             body = ngx_http_gateway_record_frame(m->client, &c, &r, &opcode,
                                                  &len);
@@ -218,7 +223,7 @@ ngx_http_gateway_member_advance_records(ngx_http_gateway_member_t *m,
 
         gw_record_peek(&m->cursor, &r);
 
-        if (!ngx_http_gateway_record_skipped(m, &r)) {
+        if (!ngx_http_gateway_record_skipped(m, &m->cursor, &r)) {
 
             (void) ngx_http_gateway_record_frame(m->client, &m->cursor, &r,
                                                  &opcode, &len);

@@ -122,3 +122,75 @@ ngx_http_gateway_message_init(gw_message_t *m, ngx_pool_t *pool,
            ? NGX_DECLINED
            : ngx_http_gateway_message_binary(m, pool, b);
 }
+
+
+ngx_int_t
+ngx_http_gateway_message_body(ngx_http_request_t *r, size_t max,
+    ngx_str_t *body)
+{
+    off_t         size;
+    size_t        n;
+    ssize_t       rc;
+    u_char       *p;
+    ngx_buf_t    *b;
+    ngx_chain_t  *cl;
+
+    ngx_str_null(body);
+
+    if (r->request_body == NULL || r->request_body->bufs == NULL) {
+        return NGX_OK;
+    }
+
+    cl = r->request_body->bufs;
+
+    if (cl->next == NULL && ngx_buf_in_memory(cl->buf)) {
+        body->data = cl->buf->pos;
+        body->len = cl->buf->last - cl->buf->pos;
+
+        return body->len > max ? NGX_HTTP_REQUEST_ENTITY_TOO_LARGE : NGX_OK;
+    }
+
+    size = 0;
+
+    for (cl = r->request_body->bufs; cl; cl = cl->next) {
+        size += ngx_buf_size(cl->buf);
+    }
+
+    if (size > (off_t) max) {
+        return NGX_HTTP_REQUEST_ENTITY_TOO_LARGE;
+    }
+
+    p = ngx_pnalloc(r->pool, size + 1);
+    if (p == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    body->data = p;
+
+    for (cl = r->request_body->bufs; cl; cl = cl->next) {
+        b = cl->buf;
+
+        if (ngx_buf_in_memory(b)) {
+            p = ngx_cpymem(p, b->pos, b->last - b->pos);
+            continue;
+        }
+
+        if (!b->in_file) {
+            /* "Content-Length: 0" gives a buffer with nothing but flags */
+            continue;
+        }
+
+        n = b->file_last - b->file_pos;
+        rc = ngx_read_file(b->file, p, n, b->file_pos);
+
+        if (rc != (ssize_t) n) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        p += n;
+    }
+
+    body->len = p - body->data;
+
+    return NGX_OK;
+}

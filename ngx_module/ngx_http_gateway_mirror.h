@@ -55,8 +55,37 @@ ngx_int_t ngx_http_gateway_mirror_sync(ngx_http_gateway_channel_zone_t *zone,
     ngx_str_t *names, ngx_uint_t n, ngx_http_gateway_mirror_pt done,
     void *data, ngx_http_gateway_mirror_op_t **op);
 
+/* The same for one channel that is only to be looked at: it does not come into
+ * being, and how many subscribers it has is asked for in any case. */
+ngx_int_t ngx_http_gateway_mirror_look(ngx_http_gateway_channel_zone_t *zone,
+    ngx_str_t *name, ngx_http_gateway_mirror_pt done, void *data,
+    ngx_http_gateway_mirror_op_t **op);
+
 /* done will not be called any more; what was published is published. */
 void ngx_http_gateway_mirror_cancel(ngx_http_gateway_mirror_op_t *op);
+
+
+/* For the zone's own files. */
+
+/* At configuration time, once zone->redis is known; first is another zone of
+ * the same Redis, NULL: there is none. */
+ngx_int_t ngx_http_gateway_mirror_conf(ngx_conf_t *cf,
+    ngx_http_gateway_channel_zone_t *zone,
+    ngx_http_gateway_channel_zone_t *first);
+
+/* In shared memory, after a start or a reload; nothing without redis=. */
+ngx_int_t ngx_http_gateway_mirror_init_zone(
+    ngx_http_gateway_channel_zone_t *zone);
+
+/* What follows is in an epoch of this node's own. The mutex is held. */
+struct ngx_http_gateway_channel_s;
+void ngx_http_gateway_mirror_local(ngx_http_gateway_channel_zone_t *zone,
+    struct ngx_http_gateway_channel_s *ch);
+
+/* Whether other nodes are to hear of the channel: not of those on which each
+ * node tells of itself. */
+ngx_uint_t ngx_http_gateway_mirror_shared(
+    ngx_http_gateway_channel_zone_t *zone, ngx_str_t *name);
 
 
 #endif /* NGX_HTTP_GATEWAY_MIRROR_H_INCLUDED */

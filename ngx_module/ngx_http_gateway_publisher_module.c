@@ -12,6 +12,7 @@
 #include "ngx_http_gateway_cache.h"
 #include "ngx_http_gateway_channel.h"
 #include "ngx_http_gateway_header.h"
+#include "ngx_http_gateway_waiting.h"
 #include "../src/envelope.h"
 #include "../src/json_scan.h"
 #include "../src/pattern.h"
@@ -31,6 +32,7 @@ typedef struct {
     ngx_uint_t                        priority;
     int64_t                           expected;
     ngx_http_gateway_body_e           kind;
+    off_t                             since;     /* GET: -1, none */
 } ngx_http_gateway_publisher_ctx_t;
 
 
@@ -40,6 +42,8 @@ static ngx_int_t ngx_http_gateway_publisher_post(ngx_http_request_t *r,
 static void ngx_http_gateway_publisher_body(ngx_http_request_t *r);
 static ngx_int_t ngx_http_gateway_publisher_get(ngx_http_request_t *r,
     ngx_http_gateway_publisher_ctx_t *ctx);
+static ngx_int_t ngx_http_gateway_publisher_describe(ngx_http_request_t *r,
+    ngx_int_t rc, ngx_http_gateway_channel_info_t *unused);
 static ngx_int_t ngx_http_gateway_publisher_delete(ngx_http_request_t *r,
     ngx_http_gateway_publisher_ctx_t *ctx);
 static void *ngx_http_gateway_publisher_create_loc_conf(ngx_conf_t *cf);
@@ -502,120 +506,14 @@ ngx_http_gateway_publisher_post(ngx_http_request_t *r,
 }
 
 
-/* The body in one piece, from memory or from the file it went to. */
-
 static ngx_int_t
-ngx_http_gateway_publisher_read_body(ngx_http_request_t *r, size_t max,
-    ngx_str_t *body)
+ngx_http_gateway_publisher_published(ngx_http_request_t *r, ngx_int_t rc,
+    ngx_http_gateway_channel_info_t *info)
 {
-    off_t         size;
-    size_t        n;
-    ssize_t       rc;
-    u_char       *p;
-    ngx_buf_t    *b;
-    ngx_chain_t  *cl;
+    u_char                            *p, *start;
+    ngx_http_gateway_publisher_ctx_t  *ctx;
 
-    ngx_str_null(body);
-
-    if (r->request_body == NULL || r->request_body->bufs == NULL) {
-        return NGX_OK;
-    }
-
-    cl = r->request_body->bufs;
-
-    if (cl->next == NULL && ngx_buf_in_memory(cl->buf)) {
-        body->data = cl->buf->pos;
-        body->len = cl->buf->last - cl->buf->pos;
-
-        return body->len > max ? NGX_HTTP_REQUEST_ENTITY_TOO_LARGE : NGX_OK;
-    }
-
-    size = 0;
-
-    for (cl = r->request_body->bufs; cl; cl = cl->next) {
-        size += ngx_buf_size(cl->buf);
-    }
-
-    if (size > (off_t) max) {
-        return NGX_HTTP_REQUEST_ENTITY_TOO_LARGE;
-    }
-
-    p = ngx_pnalloc(r->pool, size + 1);
-    if (p == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    body->data = p;
-
-    for (cl = r->request_body->bufs; cl; cl = cl->next) {
-        b = cl->buf;
-
-        if (ngx_buf_in_memory(b)) {
-            p = ngx_cpymem(p, b->pos, b->last - b->pos);
-            continue;
-        }
-
-        if (!b->in_file) {
-            /* "Content-Length: 0" gives a buffer with nothing but flags */
-            continue;
-        }
-
-        n = b->file_last - b->file_pos;
-        rc = ngx_read_file(b->file, p, n, b->file_pos);
-
-        if (rc != (ssize_t) n) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
-        p += n;
-    }
-
-    body->len = p - body->data;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_gateway_publisher_publish(ngx_http_request_t *r,
-    ngx_http_gateway_publisher_ctx_t *ctx)
-{
-    u_char                           *p, *start;
-    ngx_int_t                         rc;
-    ngx_str_t                         body;
-    gw_message_t                      m;
-    ngx_http_gateway_channel_info_t   info;
-    ngx_http_gateway_channel_zone_t  *zone;
-
-    zone = ngx_http_gateway_publisher_zone(r);
-
-    rc = ngx_http_gateway_publisher_read_body(r, zone->max_message, &body);
-
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    rc = ngx_http_gateway_message_init(&m, r->pool, &body, ctx->kind);
-
-    if (rc == NGX_DECLINED) {
-        ngx_http_gateway_publisher_refuse(r, "the body is not what its "
-                                             "Content-Type says");
-        return NGX_HTTP_BAD_REQUEST;
-    }
-
-    if (rc != NGX_OK) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    m.priority = ctx->priority;
-
-    if (ctx->type.len) {
-        m.type.data = ctx->type.data;
-        m.type.len = ctx->type.len;
-    }
-
-    rc = ngx_http_gateway_channel_publish(zone, &ctx->channel, &m,
-                                          ctx->expected, &info);
+    ctx = ngx_http_get_module_ctx(r, ngx_http_gateway_publisher_module);
 
     if (rc == NGX_DECLINED) {
         ngx_http_gateway_publisher_refuse(r, "the channel has another version "
@@ -632,13 +530,65 @@ ngx_http_gateway_publisher_publish(ngx_http_request_t *r,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    p = ngx_http_gateway_publisher_state(start, &ctx->channel, &info);
+    p = ngx_http_gateway_publisher_state(start, &ctx->channel, info);
     *p++ = '}';
 
-    return ngx_http_gateway_publisher_send(r, info.subscribers
+    return ngx_http_gateway_publisher_send(r, info->subscribers
                                               ? NGX_HTTP_CREATED
                                               : NGX_HTTP_ACCEPTED,
                                            start, p - start);
+}
+
+
+static ngx_int_t
+ngx_http_gateway_publisher_publish(ngx_http_request_t *r,
+    ngx_http_gateway_publisher_ctx_t *ctx)
+{
+    ngx_int_t                         rc;
+    ngx_str_t                         body;
+    gw_message_t                      m;
+    ngx_http_gateway_waiting_t       *w;
+    ngx_http_gateway_channel_info_t   info;
+    ngx_http_gateway_channel_zone_t  *zone;
+
+    zone = ngx_http_gateway_publisher_zone(r);
+
+    rc = ngx_http_gateway_message_body(r, zone->max_message, &body);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_gateway_message_init(&m, r->pool, &body, ctx->kind);
+
+    if (rc == NGX_DECLINED) {
+        ngx_http_gateway_publisher_refuse(r, "the body is not what its "
+                                             "Content-Type says");
+        return NGX_HTTP_BAD_REQUEST;
+    }
+
+    w = ngx_http_gateway_waiting_create(r,
+                                        ngx_http_gateway_publisher_published);
+
+    if (rc != NGX_OK || w == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    m.priority = ctx->priority;
+
+    if (ctx->type.len) {
+        m.type.data = ctx->type.data;
+        m.type.len = ctx->type.len;
+    }
+
+    rc = ngx_http_gateway_mirror_publish(zone, &ctx->channel, &m,
+                                         ctx->expected, &info,
+                                         ngx_http_gateway_waiting_done, w,
+                                         &w->op);
+
+    return rc == NGX_AGAIN ? ngx_http_gateway_waiting_begin(w)
+                           : ngx_http_gateway_publisher_published(r, rc,
+                                                                  &info);
 }
 
 
@@ -704,25 +654,57 @@ static ngx_int_t
 ngx_http_gateway_publisher_get(ngx_http_request_t *r,
     ngx_http_gateway_publisher_ctx_t *ctx)
 {
-    off_t                             since;
-    size_t                            len;
-    u_char                           *p, *start;
-    uint64_t                          complete;
-    ngx_str_t                         arg, *e;
-    ngx_uint_t                        i;
-    ngx_array_t                       envelopes;
-    ngx_http_gateway_channel_info_t   info;
+    ngx_int_t                    rc;
+    ngx_str_t                    arg;
+    ngx_http_gateway_waiting_t  *w;
 
-    since = -1;
+    ctx->since = -1;
 
     if (ngx_http_arg(r, (u_char *) "since", 5, &arg) == NGX_OK) {
-        since = ngx_atoof(arg.data, arg.len);
+        ctx->since = ngx_atoof(arg.data, arg.len);
 
-        if (since == NGX_ERROR) {
+        if (ctx->since == NGX_ERROR) {
             ngx_http_gateway_publisher_refuse(r, "the \"since\" argument is "
                                                  "not a whole number");
             return NGX_HTTP_BAD_REQUEST;
         }
+    }
+
+    w = ngx_http_gateway_waiting_create(r,
+                                        ngx_http_gateway_publisher_describe);
+    if (w == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    rc = ngx_http_gateway_mirror_look(ngx_http_gateway_publisher_zone(r),
+                                      &ctx->channel,
+                                      ngx_http_gateway_waiting_done, w,
+                                      &w->op);
+
+    return rc == NGX_AGAIN ? ngx_http_gateway_waiting_begin(w)
+                           : ngx_http_gateway_publisher_describe(r, rc, NULL);
+}
+
+
+static ngx_int_t
+ngx_http_gateway_publisher_describe(ngx_http_request_t *r, ngx_int_t rc,
+    ngx_http_gateway_channel_info_t *unused)
+{
+    off_t                              since;
+    size_t                             len;
+    u_char                            *p, *start;
+    uint64_t                           complete;
+    ngx_str_t                         *e;
+    ngx_uint_t                         i;
+    ngx_array_t                        envelopes;
+    ngx_http_gateway_channel_info_t    info;
+    ngx_http_gateway_publisher_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_gateway_publisher_module);
+    since = ctx->since;
+
+    if (rc != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     if (ngx_http_gateway_channel_info(ngx_http_gateway_publisher_zone(r),
@@ -785,14 +767,9 @@ ngx_http_gateway_publisher_get(ngx_http_request_t *r,
 
 
 static ngx_int_t
-ngx_http_gateway_publisher_delete(ngx_http_request_t *r,
-    ngx_http_gateway_publisher_ctx_t *ctx)
+ngx_http_gateway_publisher_deleted(ngx_http_request_t *r, ngx_int_t rc,
+    ngx_http_gateway_channel_info_t *unused)
 {
-    ngx_int_t  rc;
-
-    rc = ngx_http_gateway_channel_delete(ngx_http_gateway_publisher_zone(r),
-                                         &ctx->channel);
-
     if (rc == NGX_DECLINED) {
         return NGX_HTTP_NOT_FOUND;
     }
@@ -805,6 +782,29 @@ ngx_http_gateway_publisher_delete(ngx_http_request_t *r,
     r->header_only = 1;
 
     return ngx_http_send_header(r);
+}
+
+
+static ngx_int_t
+ngx_http_gateway_publisher_delete(ngx_http_request_t *r,
+    ngx_http_gateway_publisher_ctx_t *ctx)
+{
+    ngx_int_t                    rc;
+    ngx_http_gateway_waiting_t  *w;
+
+    w = ngx_http_gateway_waiting_create(r,
+                                        ngx_http_gateway_publisher_deleted);
+    if (w == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    rc = ngx_http_gateway_mirror_delete(ngx_http_gateway_publisher_zone(r),
+                                        &ctx->channel,
+                                        ngx_http_gateway_waiting_done, w,
+                                        &w->op);
+
+    return rc == NGX_AGAIN ? ngx_http_gateway_waiting_begin(w)
+                           : ngx_http_gateway_publisher_deleted(r, rc, NULL);
 }
 
 

@@ -60,10 +60,6 @@ ngx_http_gateway_redis_tls_check(ngx_connection_t *c,
     X509       *cert;
     ngx_int_t   rc;
 
-    if (SSL_get_verify_result(c->ssl->connection) != X509_V_OK) {
-        return NGX_DECLINED;
-    }
-
     if (!ngx_http_gateway_redis_is_ip(&server->host)) {
         return ngx_ssl_check_host(c, &server->host);
     }

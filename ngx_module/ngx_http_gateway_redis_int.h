@@ -5,8 +5,12 @@
  *     _servers.c    URLs, addresses, passwords and TLS of the configuration
  *     _command.c    commands: encoded once, kept until they are answered
  *     _link.c       one connection to one server
+ *     _connect.c    how it comes about
  *     _hello.c      its TLS, handshake and keep-alive
  *     _route.c      which link a command takes: one server, tried in turn
+ *     _sentinel.c   the same for the master that Sentinels tell
+ *     _cluster.c    the same for a Cluster; _cluster_sub.c: subscriptions
+ *     _ask.c        asking these where commands go
  *     _share.c      the zone of a node: its leader, subscriptions, nodes
  *
  * A link goes down and up by itself, with a back-off. What is on it when it
@@ -39,7 +43,8 @@
 #define NGX_HTTP_GATEWAY_REDIS_TICK          100
 #define NGX_HTTP_GATEWAY_REDIS_KEEPALIVE     500
 #define NGX_HTTP_GATEWAY_REDIS_BACKOFF       100
-#define NGX_HTTP_GATEWAY_REDIS_MAX_BACKOFF   5000
+#define NGX_HTTP_GATEWAY_REDIS_MAX_BACKOFF   3000
+#define NGX_HTTP_GATEWAY_REDIS_HELD          1000   /* for the first again */
 
 /* of a command: how often it is sent, at most, before it counts as lost */
 #define NGX_HTTP_GATEWAY_REDIS_TRIES         5
@@ -212,6 +217,8 @@ typedef struct {
 } ngx_http_gateway_redis_route_t;
 
 extern ngx_http_gateway_redis_route_t  ngx_http_gateway_redis_standalone;
+extern ngx_http_gateway_redis_route_t  ngx_http_gateway_redis_sentinel;
+extern ngx_http_gateway_redis_route_t  ngx_http_gateway_redis_cluster;
 
 
 typedef struct {
@@ -306,6 +313,10 @@ void ngx_http_gateway_redis_link_fail(ngx_http_gateway_redis_link_t *link,
     const char *fmt, ...);
 void ngx_http_gateway_redis_link_reason(ngx_http_gateway_redis_link_t *link,
     const void *text, size_t len);
+/* Of its events. */
+void ngx_http_gateway_redis_link_retry(ngx_event_t *ev);
+void ngx_http_gateway_redis_link_read(ngx_event_t *rev);
+void ngx_http_gateway_redis_link_write(ngx_event_t *wev);
 /* Whether the script was sent on it; from now on it was. */
 ngx_uint_t ngx_http_gateway_redis_link_knows(
     ngx_http_gateway_redis_link_t *link,
@@ -391,6 +402,11 @@ void ngx_http_gateway_redis_is_down(ngx_http_gateway_redis_t *redis,
 ngx_int_t ngx_http_gateway_redis_share_zone(ngx_conf_t *cf,
     ngx_http_gateway_redis_t *redis);
 /* Takes the lead where nobody has it. */
+/* This worker's commands are not taken, or are: known to all workers. */
+void ngx_http_gateway_redis_share_away(ngx_http_gateway_redis_t *redis,
+    ngx_uint_t away);
+/* No worker is away, and the leader is subscribed. */
+ngx_uint_t ngx_http_gateway_redis_share_up(ngx_http_gateway_redis_t *redis);
 void ngx_http_gateway_redis_share_lead(ngx_http_gateway_redis_t *redis);
 /* Called in a living worker for one that is dead, and at one's own end. */
 void ngx_http_gateway_redis_share_died(ngx_http_gateway_redis_t *redis,

@@ -307,9 +307,8 @@ ngx_http_gateway_redis_collect(void *data, ngx_http_gateway_emit_pt emit,
     redis = data;
 
     emit(ctx, "gateway_redis_up", &redis->label,
-         "Whether the node is connected and subscribed.",
-         NGX_HTTP_GATEWAY_GAUGE,
-         redis->up && ngx_http_gateway_redis_generation(redis) != 0);
+         "Whether all workers are connected, and one is subscribed.",
+         NGX_HTTP_GATEWAY_GAUGE, ngx_http_gateway_redis_share_up(redis));
 }
 
 
@@ -515,6 +514,7 @@ ngx_http_gateway_redis_start(ngx_http_gateway_redis_t *redis)
 
     redis->beat = ngx_current_msec - NGX_HTTP_GATEWAY_REDIS_MAX_BACKOFF;
 
+    ngx_http_gateway_redis_share_away(redis, 1);
     redis->route->start(redis);
 
     ngx_http_gateway_redis_share_lead(redis);

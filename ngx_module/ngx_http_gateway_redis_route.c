@@ -33,6 +33,7 @@ ngx_http_gateway_redis_is_up(ngx_http_gateway_redis_t *redis)
 
     redis->up = 1;
     redis->told = 0;
+    ngx_http_gateway_redis_share_away(redis, 0);
 
     use = redis->uses.elts;
 
@@ -63,6 +64,7 @@ ngx_http_gateway_redis_is_down(ngx_http_gateway_redis_t *redis,
     }
 
     redis->up = 0;
+    ngx_http_gateway_redis_share_away(redis, 1);
 
     use = redis->uses.elts;
 

@@ -156,22 +156,14 @@ ngx_http_gateway_redis_add_url(ngx_conf_t *cf,
         return NGX_ERROR;
     }
 
-    switch (url->kind) {
+    redis->route = url->kind == GW_REDIS_SENTINEL
+                   ? &ngx_http_gateway_redis_sentinel
+                   : url->kind == GW_REDIS_CLUSTER
+                   ? &ngx_http_gateway_redis_cluster
+                   : &ngx_http_gateway_redis_standalone;
 
-    case GW_REDIS_UNIX:
-        redis->route = &ngx_http_gateway_redis_standalone;
-
+    if (url->kind == GW_REDIS_UNIX) {
         return ngx_http_gateway_redis_add_server(cf, servers, url, NULL);
-
-    case GW_REDIS_SERVER:
-        redis->route = &ngx_http_gateway_redis_standalone;
-        break;
-
-    default:
-        ngx_http_gateway_redis_value_log(cf, value, "URL", "Sentinels and "
-                                         "Clusters are not supported by this "
-                                         "version");
-        return NGX_ERROR;
     }
 
     for (i = 0; i < url->nhosts; i++) {

@@ -24,6 +24,8 @@
  *     generations   the last one given
  *     silent        when that ended
  *     run_id        of the server that is subscribed to
+ *     away[0]       by slot: a worker whose commands are not taken
+ *     ...
  *     nodes[0]      in no order, others' only
  *     ...
  *
@@ -43,6 +45,7 @@ struct ngx_http_gateway_redis_shctx_s {
     uint64_t                        generations;
     ngx_msec_t                      silent;
     u_char                          run_id[NGX_HTTP_GATEWAY_REDIS_RUN_ID];
+    u_char                          away[NGX_HTTP_GATEWAY_MAX_WORKERS];
     ngx_uint_t                      nnodes;
     ngx_http_gateway_redis_node_t   nodes[NGX_HTTP_GATEWAY_REDIS_NODES];
 };
@@ -127,6 +130,33 @@ ngx_http_gateway_redis_share_zone(ngx_conf_t *cf,
 }
 
 
+void
+ngx_http_gateway_redis_share_away(ngx_http_gateway_redis_t *redis,
+    ngx_uint_t away)
+{
+    if (ngx_http_gateway_slot != NGX_HTTP_GATEWAY_MAX_WORKERS) {
+        redis->sh->away[ngx_http_gateway_slot] = (u_char) away;
+    }
+}
+
+
+/* Of the whole node, whichever worker is asked. */
+
+ngx_uint_t
+ngx_http_gateway_redis_share_up(ngx_http_gateway_redis_t *redis)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_HTTP_GATEWAY_MAX_WORKERS; i++) {
+        if (redis->sh->away[i]) {
+            return 0;
+        }
+    }
+
+    return redis->up && redis->sh->generation != 0;
+}
+
+
 /* The leader. */
 
 void
@@ -179,6 +209,7 @@ ngx_http_gateway_redis_share_died(ngx_http_gateway_redis_t *redis,
     ngx_shmtx_lock(&redis->shpool->mutex);
 
     led = (sh->leader == slot + 1);
+    sh->away[slot] = 0;
 
     if (led) {
         sh->leader = 0;

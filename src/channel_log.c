@@ -120,8 +120,17 @@ raw_is_payload(const gw_message_t *m)
 }
 
 
+static size_t
+record_size(const gw_message_t *m, const envelope_t *e)
+{
+    return sizeof(gw_record_t) + e->len
+           + (raw_is_payload(m) ? 0 : m->raw.len);
+}
+
+
 static void
-record_put(gw_channel_log_t *l, const gw_message_t *m, const envelope_t *e)
+record_put(gw_channel_log_t *l, const gw_message_t *m, const envelope_t *e,
+    bool quiet)
 {
     gw_cursor_t w;
     gw_record_t r;
@@ -133,9 +142,10 @@ record_put(gw_channel_log_t *l, const gw_message_t *m, const envelope_t *e)
     r.envelope_len = e->len;
     r.raw_len = m->raw.len;
     r.raw_off = raw_is_payload(m) ? e->payload_off : e->len;
-    r.size = sizeof(r) + e->len + (raw_is_payload(m) ? 0 : m->raw.len);
+    r.size = record_size(m, e);
     r.opcode = m->opcode;
     r.priority = m->priority;
+    r.quiet = quiet;
 
     w = gw_stream_head(&l->log);
 
@@ -197,10 +207,7 @@ gw_channel_log_append(gw_channel_log_t *l, const gw_message_t *m,
     log_end = gw_stream_end(&l->log);
     raw_end = raw != NULL ? gw_stream_end(raw) : NULL;
 
-    n = sizeof(gw_record_t) + e.len;
-    n += raw_is_payload(m) ? 0 : m->raw.len;
-
-    if (gw_stream_reserve(&l->log, n, a) != GW_OK) {
+    if (gw_stream_reserve(&l->log, record_size(m, &e), a) != GW_OK) {
         return GW_ERROR;
     }
 
@@ -223,7 +230,7 @@ gw_channel_log_append(gw_channel_log_t *l, const gw_message_t *m,
         return GW_ERROR;
     }
 
-    record_put(l, m, &e);
+    record_put(l, m, &e, false);
 
     if (raw != NULL) {
         frame_put(raw, m->opcode, m->raw.len, &m->raw, NULL);
@@ -235,6 +242,26 @@ gw_channel_log_append(gw_channel_log_t *l, const gw_message_t *m,
 
     l->seq++;
     l->published++;
+
+    return GW_OK;
+}
+
+
+int
+gw_channel_log_append_quiet(gw_channel_log_t *l, const gw_message_t *m,
+    const gw_alloc_t *a)
+{
+    envelope_t e;
+
+    envelope_build(&e, l, m);
+
+    if (gw_stream_reserve(&l->log, record_size(m, &e), a) != GW_OK) {
+        return GW_ERROR;
+    }
+
+    record_put(l, m, &e, true);
+
+    l->seq++;
 
     return GW_OK;
 }
@@ -312,6 +339,16 @@ gw_channel_log_restart(gw_channel_log_t *l, const unsigned char *random)
     l->seq = 0;
     l->first = 1;
     epoch_set(l, random);
+}
+
+
+void
+gw_channel_log_restart_at(gw_channel_log_t *l, const unsigned char *epoch,
+    uint64_t seq)
+{
+    l->seq = seq;
+    l->first = seq + 1;
+    memcpy(l->epoch, epoch, GW_EPOCH_LEN);
 }
 
 

@@ -63,7 +63,8 @@ typedef struct {
     uint32_t raw_len;
     uint8_t opcode;
     uint8_t priority;
-    uint8_t reserved[6];
+    uint8_t quiet; /* was appended as history, not for who reads live */
+    uint8_t reserved[5];
 } gw_record_t;
 
 typedef struct {
@@ -110,6 +111,17 @@ void gw_channel_log_trim(gw_channel_log_t *l, uint64_t history,
 /* Drops all messages and starts a new epoch from 0; readers stay, and get
    what was published before. */
 void gw_channel_log_restart(gw_channel_log_t *l, const unsigned char *random);
+
+/*
+ * For the mirror of a channel whose numbers another place gives: the same,
+ * in the epoch of that name (GW_EPOCH_LEN bytes) behind the number seq; and
+ * appending what subscribers are not to get live, only readers of the
+ * history. Such a message makes no frames, and does not count as published.
+ */
+void gw_channel_log_restart_at(gw_channel_log_t *l,
+    const unsigned char *epoch, uint64_t seq);
+int gw_channel_log_append_quiet(gw_channel_log_t *l, const gw_message_t *m,
+    const gw_alloc_t *a);
 
 /*
  * Begins to write a form, for its first reader: GW_OK or GW_ERROR (no

@@ -281,3 +281,172 @@ gw_window_repair(const gw_window_rate_t *rate, gw_window_t *w)
         w->last--;
     }
 }
+
+
+uint32_t
+gw_window_add(const gw_window_rate_t *rate, gw_window_t *w, uint64_t now,
+    uint64_t age, uint32_t cost)
+{
+    uint64_t tick, count;
+    uint32_t room, rest, units;
+
+    tick = tick_of(rate, age < now ? now - age : 0);
+
+    if (tick > w->tick) {
+        tick = w->tick;
+    }
+
+    if (w->tick - tick >= GW_WINDOW_SLOTS) {
+        return 0;
+    }
+
+    count = counted(rate, w);
+    room = count < rate->limit ? (uint32_t) (rate->limit - count) : 0;
+    rest = cost > room ? cost - room : 0;
+    cost -= rest;
+
+    if (cost <= w->credit) {
+        w->credit -= cost;
+        return rest;
+    }
+
+    cost -= w->credit;
+    units = (cost + rate->unit - 1) / rate->unit;
+
+    if (w->units == 0 || w->tick - tick < (uint8_t) (w->tick - w->last)) {
+        w->last = (uint8_t) tick;
+    }
+
+    w->credit = units * rate->unit - cost;
+    w->units = (uint16_t) (w->units + units);
+    w->counts[tick % GW_WINDOW_SLOTS] += (uint8_t) units;
+
+    return rest;
+}
+
+
+/* Takes off at most so many units of one slot; how many there were. */
+
+static uint32_t
+drop(gw_window_t *w, uint64_t tick, uint32_t units)
+{
+    uint8_t *count;
+
+    count = &w->counts[tick % GW_WINDOW_SLOTS];
+
+    if (units > *count) {
+        units = *count;
+    }
+
+    *count -= (uint8_t) units;
+    w->units = (uint16_t) (w->units - units);
+
+    return units;
+}
+
+
+uint32_t
+gw_window_remove(const gw_window_rate_t *rate, gw_window_t *w, uint64_t now,
+    uint64_t age, uint32_t cost)
+{
+    uint64_t tick, i;
+    uint32_t units;
+
+    tick = tick_of(rate, age < now ? now - age : 0);
+
+    if (tick > w->tick) {
+        tick = w->tick;
+    }
+
+    if (w->tick - tick >= GW_WINDOW_SLOTS) {
+        return 0;
+    }
+
+    units = cost / rate->unit;
+    cost -= units * rate->unit;
+
+    /* from where it should be to what is older, then to what is newer */
+
+    for (i = tick; units && w->tick - i < GW_WINDOW_SLOTS; i--) {
+        units -= drop(w, i, units);
+    }
+
+    for (i = tick + 1; units && i <= w->tick; i++) {
+        units -= drop(w, i, units);
+    }
+
+    while (w->units && w->counts[w->last % GW_WINDOW_SLOTS] == 0) {
+        w->last--;
+    }
+
+    if (w->units == 0) {
+        w->credit = 0;
+    }
+
+    return units * rate->unit + cost;
+}
+
+
+void
+gw_window_carry(const gw_window_rate_t *rate, gw_window_t *w, uint64_t now,
+    uint32_t *owed)
+{
+    uint64_t tick, count;
+    uint32_t cost;
+
+    tick = tick_of(rate, now);
+
+    /* when all slots have changed, nothing is owed */
+
+    while (*owed && w->tick < tick) {
+        move_on(w, w->tick + 1);
+        count = counted(rate, w);
+
+        if (count >= rate->limit) {
+            continue;
+        }
+
+        cost = (uint32_t) (rate->limit - count);
+
+        if (cost > *owed) {
+            cost = *owed;
+        }
+
+        gw_window_take(rate, w, cost);
+        *owed -= cost;
+    }
+
+    if (tick != w->tick) {
+        move_on(w, tick);
+    }
+}
+
+
+uint32_t
+gw_window_since(const gw_window_rate_t *rate, const gw_window_t *w,
+    uint64_t since, uint64_t *mean)
+{
+    uint64_t tick, first, units, sum;
+
+    first = w->tick + 1 > GW_WINDOW_SLOTS ? w->tick + 1 - GW_WINDOW_SLOTS : 0;
+    tick = tick_of(rate, since);
+    first = tick > first ? tick : first;
+
+    units = 0;
+    sum = 0;
+
+    for (tick = first; tick <= w->tick; tick++) {
+        units += w->counts[tick % GW_WINDOW_SLOTS];
+        sum += w->counts[tick % GW_WINDOW_SLOTS] * (tick - first);
+    }
+
+    *mean = since;
+
+    if (units) {
+        /* in the middle of a slot */
+        tick = first + sum / units;
+        *mean = until_tick(rate, 0, tick) + rate->period / GW_WINDOW_PARTS / 2;
+    }
+
+    return (uint32_t) (units * rate->unit);
+}

@@ -114,4 +114,32 @@ void gw_window_refund(const gw_window_rate_t *rate, gw_window_t *w,
  * what was counted at most that call is lost. */
 void gw_window_repair(const gw_window_rate_t *rate, gw_window_t *w);
 
+/*
+ * For a limit that several nodes keep together (limit_share.h).
+ */
+
+/*
+ * Enters what another node has charged `age` ms before now, where the window
+ * stands by gw_window_check(). There is no refusing it: what is more than the
+ * limit is returned.
+ */
+uint32_t gw_window_add(const gw_window_rate_t *rate, gw_window_t *w,
+    uint64_t now, uint64_t age, uint32_t cost);
+
+/* Takes off what another node has given back: `age` says when it had been
+ * charged; it may stand a little before or after. What is not there is
+ * returned. */
+uint32_t gw_window_remove(const gw_window_rate_t *rate, gw_window_t *w,
+    uint64_t now, uint64_t age, uint32_t cost);
+
+/* Moves the window on to now, and charges what is owed, at most the limit,
+ * as soon as there was room. */
+void gw_window_carry(const gw_window_rate_t *rate, gw_window_t *w,
+    uint64_t now, uint32_t *owed);
+
+/* What counts of what was charged since, and the mean time of that; not
+ * before the slot that since is in. */
+uint32_t gw_window_since(const gw_window_rate_t *rate, const gw_window_t *w,
+    uint64_t since, uint64_t *mean);
+
 #endif /* GW_SLIDING_WINDOW_H_INCLUDED */

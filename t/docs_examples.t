@@ -154,6 +154,7 @@ accepts('conf.example/demo.conf', '-p', "$dir/demo", '-c', 'nginx.conf');
 prepare_keys();
 
 for my $name ('README.md', map { "docs/$_" } qw(directives.md protocol.md
+                                              operations.md
                                                  architecture.md))
 {
     my $text = read_file("$root/$name");

@@ -14,9 +14,9 @@ package GatewayRedisProxy;
 # all by default, get this error and are not carried out); deaf (commands are
 # carried out, their replies are lost); hole (nothing arrives on either side,
 # as where the network is parted; it arrives once that is over); refuse
-# (connections are closed at once); garbage, bulk, array, line (what no Redis
-# answers, in place of a reply: noise, enormous lengths, a line without end);
-# cut (half a reply, then the end).
+# (connections are closed, those that are there too); garbage, bulk, array, line
+# (what no Redis answers, in place of a reply: noise, enormous lengths, a line
+# without end); cut (half a reply, then the end).
 #
 # It is in effect when behave() returns. It is ended by its own pid.
 
@@ -164,6 +164,13 @@ sub _told {
     }
 
     @$self{qw(mode how)} = ($mode, \@how);
+
+    if ($mode eq 'refuse') {
+        for my $end (my @all = values %{ $self->{ends} }) {
+            $self->_close($end) if $end->{peer};
+        }
+    }
+
     syswrite $control, "ok\n";
 }
 
@@ -306,8 +313,8 @@ sub _send_late {
 
     return if $self->{mode} eq 'hole';
 
-    for my $end (values %{ $self->{ends} }) {
-        while (@{ $end->{later} } && $end->{later}[0][0] <= time) {
+    for my $end (my @all = values %{ $self->{ends} }) {
+        while ($end->{peer} && @{ $end->{later} } && $end->{later}[0][0] <= time) {
             my $bytes = (shift @{ $end->{later} })->[1];
             if (!_write($end->{peer}{socket}, $bytes)) {
                 $self->_close($end);
