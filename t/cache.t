@@ -110,12 +110,12 @@ gateway_cache_zone "z" is duplicate, define it once
 
 
 
-=== TEST 4: Redis
+=== TEST 4: a Redis without a name
 --- http_config
-    gateway_cache_zone z:1m redis=r;
+    gateway_cache_zone z:1m redis=;
 --- must_die
 --- error_log
-invalid parameter "redis=r" in "gateway_cache_zone": Redis is not supported by this version, leave it out
+invalid parameter "redis=" in "gateway_cache_zone": "max_object=size" such as "max_object=1m", and "redis=name" of a "gateway_redis", are accepted
 
 
 
@@ -124,7 +124,7 @@ invalid parameter "redis=r" in "gateway_cache_zone": Redis is not supported by t
     gateway_cache_zone z:1m max_object=big;
 --- must_die
 --- error_log
-invalid parameter "max_object=big" in "gateway_cache_zone": "max_object=size" such as "max_object=1m" is accepted
+invalid parameter "max_object=big" in "gateway_cache_zone": "max_object=size" such as "max_object=1m", and "redis=name" of a "gateway_redis", are accepted
 
 
 
@@ -133,7 +133,7 @@ invalid parameter "max_object=big" in "gateway_cache_zone": "max_object=size" su
     gateway_cache_zone z:1m levels=1;
 --- must_die
 --- error_log
-invalid parameter "levels=1" in "gateway_cache_zone": "max_object=size" such as "max_object=1m" is accepted
+invalid parameter "levels=1" in "gateway_cache_zone": "max_object=size" such as "max_object=1m", and "redis=name" of a "gateway_redis", are accepted
 
 
 

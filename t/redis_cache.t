@@ -411,6 +411,6 @@ ok(GatewayProcess::wait_for(5, sub {
 }), 'that was not heard is caught up with');
 is(status($two, '/stays'), 'HIT', 'and nothing else is dropped');
 
-$_->stop for $one, $two;
+$_->stop for $one, $two, $origin, $redis;
 
 done_testing();
