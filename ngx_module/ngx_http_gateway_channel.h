@@ -27,6 +27,7 @@ typedef struct {
     void                          *mirror;       /* of this worker */
     ngx_msec_t                     leeway;       /* of tokens, at most */
 
+    void                          *revoke;       /* with redis= */
     uint64_t                       revoke_seen;  /* by this worker */
     time_t                         revoke_swept;
 

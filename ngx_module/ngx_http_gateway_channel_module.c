@@ -232,7 +232,7 @@ ngx_http_gateway_channel_postconf(ngx_conf_t *cf)
         }
     }
 
-    return NGX_OK;
+    return ngx_http_gateway_revoke_conf(cf, zones, mcf->zones.nelts);
 }
 
 

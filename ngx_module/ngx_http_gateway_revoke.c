@@ -19,8 +19,6 @@
 #define NGX_HTTP_GATEWAY_REVOKE_PAUSE  100
 
 
-static ngx_int_t ngx_http_gateway_revoke_add(
-    ngx_http_gateway_channel_zone_t *zone, gw_revocation_t *r);
 static void ngx_http_gateway_revoke_tell(void);
 static void ngx_http_gateway_revoke_look(void);
 static void ngx_http_gateway_revoke_handler(ngx_event_t *ev);
@@ -37,7 +35,7 @@ static ngx_uint_t                       ngx_http_gateway_revoke_under_way;
 static ngx_uint_t                       ngx_http_gateway_revoke_again;
 
 
-static gw_revocations_t *
+gw_revocations_t *
 ngx_http_gateway_revocations(ngx_http_gateway_channel_zone_t *zone)
 {
     ngx_http_gateway_channel_sh_t  *sh;
@@ -67,15 +65,17 @@ ngx_http_gateway_revoke(ngx_http_gateway_channel_zone_t *zone,
     r.until = ngx_min(r.until + (int64_t) zone->leeway,
                       GW_REVOCATION_TIME_MAX);
 
-    if (ngx_http_gateway_revoke_add(zone, &r) != NGX_ERROR) {
-        return NGX_OK;
+    rc = ngx_http_gateway_revoke_put(zone, &r, zone->redis != NULL);
+
+    if (rc == NGX_ERROR) {
+        return NGX_ERROR;
     }
 
-    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                  "gateway_channel_zone \"%V\" is full: a token was not "
-                  "revoked", &zone->name);
+    if (rc == NGX_OK) {
+        ngx_http_gateway_revoke_hand(zone, &r);
+    }
 
-    return NGX_ERROR;
+    return NGX_OK;
 }
 
 
@@ -106,12 +106,11 @@ ngx_http_gateway_revoke_request(ngx_http_request_t *r,
 }
 
 
-/* NGX_OK, NGX_DECLINED: it was known or is over, NGX_ERROR: no room. What was
- * published gives way to it. */
+/* What was published gives way to it. */
 
-static ngx_int_t
-ngx_http_gateway_revoke_add(ngx_http_gateway_channel_zone_t *zone,
-    gw_revocation_t *r)
+ngx_int_t
+ngx_http_gateway_revoke_put(ngx_http_gateway_channel_zone_t *zone,
+    gw_revocation_t *r, ngx_uint_t pending)
 {
     int                rc;
     int64_t            now;
@@ -124,26 +123,34 @@ ngx_http_gateway_revoke_add(ngx_http_gateway_channel_zone_t *zone,
 
     ngx_shmtx_lock(&zone->shpool->mutex);
 
-    rc = gw_revocations_add(t, r, now, true, &a);
+    rc = gw_revocations_add(t, r, now, pending, &a);
 
     if (rc == GW_ERROR) {
         (void) gw_revocations_sweep(t, now, t->count, &a);
 
         do {
-            rc = gw_revocations_add(t, r, now, true, &a);
+            rc = gw_revocations_add(t, r, now, pending, &a);
         } while (rc == GW_ERROR
                  && ngx_http_gateway_channel_evict(zone, NULL));
     }
 
     ngx_shmtx_unlock(&zone->shpool->mutex);
 
-    if (rc != GW_OK) {
-        return rc == GW_DECLINED ? NGX_DECLINED : NGX_ERROR;
+    switch (rc) {
+
+    case GW_OK:
+        ngx_http_gateway_revoke_tell();
+        return NGX_OK;
+
+    case GW_DECLINED:
+        return NGX_DECLINED;
     }
 
-    ngx_http_gateway_revoke_tell();
+    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                  "gateway_channel_zone \"%V\" is full: a token was not "
+                  "revoked", &zone->name);
 
-    return NGX_OK;
+    return NGX_ERROR;
 }
 
 

@@ -71,4 +71,23 @@ void ngx_http_gateway_revoke_unwatch(ngx_http_gateway_revoke_watch_t *watch);
 void ngx_http_gateway_revoke_woken(void);
 
 
+/* Between the files. */
+
+gw_revocations_t *ngx_http_gateway_revocations(
+    ngx_http_gateway_channel_zone_t *zone);
+
+/* Adds it, and tells all workers. NGX_OK, NGX_DECLINED: it was known or is
+ * over, NGX_ERROR: no room, was logged. */
+ngx_int_t ngx_http_gateway_revoke_put(ngx_http_gateway_channel_zone_t *zone,
+    gw_revocation_t *r, ngx_uint_t pending);
+
+/* At configuration time, once all zones are known. */
+ngx_int_t ngx_http_gateway_revoke_conf(ngx_conf_t *cf,
+    ngx_http_gateway_channel_zone_t **zones, ngx_uint_t n);
+
+/* What was added here is for all nodes, where the zone has redis=. */
+void ngx_http_gateway_revoke_hand(ngx_http_gateway_channel_zone_t *zone,
+    gw_revocation_t *r);
+
+
 #endif /* NGX_HTTP_GATEWAY_REVOKE_H_INCLUDED */
