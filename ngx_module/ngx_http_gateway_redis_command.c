@@ -525,7 +525,7 @@ ngx_http_gateway_redis_cancel(ngx_http_gateway_redis_command_t *command)
 }
 
 
-static void
+void
 ngx_http_gateway_redis_command_done(ngx_http_gateway_redis_command_t *cmd,
     redisReply *reply)
 {
@@ -539,32 +539,6 @@ ngx_http_gateway_redis_command_done(ngx_http_gateway_redis_command_t *cmd,
     }
 
     ngx_http_gateway_redis_command_free(cmd);
-}
-
-
-void
-ngx_http_gateway_redis_command_lost(ngx_http_gateway_redis_command_t *cmd)
-{
-    ngx_queue_insert_tail(&cmd->redis->failed, &cmd->queue);
-    ngx_post_event(&cmd->redis->lost, &ngx_posted_events);
-}
-
-
-void
-ngx_http_gateway_redis_lost_handler(ngx_event_t *ev)
-{
-    ngx_queue_t               *q;
-    ngx_http_gateway_redis_t  *redis;
-
-    redis = ev->data;
-
-    while (!ngx_queue_empty(&redis->failed)) {
-        q = ngx_queue_head(&redis->failed);
-        ngx_queue_remove(q);
-
-        ngx_http_gateway_redis_command_done(
-            ngx_queue_data(q, ngx_http_gateway_redis_command_t, queue), NULL);
-    }
 }
 
 

@@ -361,6 +361,9 @@ void ngx_http_gateway_redis_command_free(
 /* Answered NULL, from an event; in no queue. */
 void ngx_http_gateway_redis_command_lost(
     ngx_http_gateway_redis_command_t *cmd);
+/* Calls the handler, and frees it; in no queue. reply NULL: none came. */
+void ngx_http_gateway_redis_command_done(
+    ngx_http_gateway_redis_command_t *cmd, redisReply *reply);
 /* A reply has come; the command is in no queue. */
 void ngx_http_gateway_redis_command_reply(
     ngx_http_gateway_redis_link_t *link,

@@ -656,3 +656,31 @@ ngx_http_gateway_redis_link_read(ngx_event_t *rev)
         ngx_post_event(rev, &ngx_posted_next_events);
     }
 }
+
+
+/* No answer comes any more. */
+
+void
+ngx_http_gateway_redis_command_lost(ngx_http_gateway_redis_command_t *cmd)
+{
+    ngx_queue_insert_tail(&cmd->redis->failed, &cmd->queue);
+    ngx_post_event(&cmd->redis->lost, &ngx_posted_events);
+}
+
+
+void
+ngx_http_gateway_redis_lost_handler(ngx_event_t *ev)
+{
+    ngx_queue_t               *q;
+    ngx_http_gateway_redis_t  *redis;
+
+    redis = ev->data;
+
+    while (!ngx_queue_empty(&redis->failed)) {
+        q = ngx_queue_head(&redis->failed);
+        ngx_queue_remove(q);
+
+        ngx_http_gateway_redis_command_done(
+            ngx_queue_data(q, ngx_http_gateway_redis_command_t, queue), NULL);
+    }
+}

@@ -15,11 +15,13 @@
 #define NGX_HTTP_GATEWAY_REDIS_BEAT     1000
 #define NGX_HTTP_GATEWAY_REDIS_ALIVE    5000
 #define NGX_HTTP_GATEWAY_REDIS_MINUTE   60000
+#define NGX_HTTP_GATEWAY_REDIS_LEASE    3000    /* of the lead */
 
 
 /*
  *     id            this node's
  *     leader        its slot + 1; 0: none
+ *     led           when it last said so
  *     generation    0 while not all is subscribed to
  *     generations   the last one given
  *     silent        when that ended
@@ -41,6 +43,7 @@ typedef struct {
 struct ngx_http_gateway_redis_shctx_s {
     u_char                          id[NGX_HTTP_GATEWAY_NODE_LEN];
     ngx_uint_t                      leader;
+    ngx_msec_t                      led;
     uint64_t                        generation;
     uint64_t                        generations;
     ngx_msec_t                      silent;
@@ -157,12 +160,34 @@ ngx_http_gateway_redis_share_up(ngx_http_gateway_redis_t *redis)
 }
 
 
-/* The leader. */
+/* The generation has ended. To be called with the mutex. */
+
+static void
+ngx_http_gateway_redis_share_silent(ngx_http_gateway_redis_shctx_t *sh)
+{
+    if (sh->generation) {
+        sh->generation = 0;
+        sh->silent = ngx_current_msec;
+    }
+}
+
+
+/* Nobody leads, or the one that does hangs: it finds out when it goes on. */
+
+static ngx_uint_t
+ngx_http_gateway_redis_share_free(ngx_http_gateway_redis_shctx_t *sh)
+{
+    return sh->leader == 0
+           || (ngx_msec_int_t) (ngx_current_msec - sh->led)
+              > NGX_HTTP_GATEWAY_REDIS_LEASE;
+}
+
 
 void
 ngx_http_gateway_redis_share_lead(ngx_http_gateway_redis_t *redis)
 {
-    if (redis->leads || redis->sh->leader || ngx_exiting || ngx_terminate
+    if (redis->leads || !ngx_http_gateway_redis_share_free(redis->sh)
+        || ngx_exiting || ngx_terminate
         || ngx_http_gateway_slot == NGX_HTTP_GATEWAY_MAX_WORKERS)
     {
         return;
@@ -170,9 +195,12 @@ ngx_http_gateway_redis_share_lead(ngx_http_gateway_redis_t *redis)
 
     ngx_shmtx_lock(&redis->shpool->mutex);
 
-    if (redis->sh->leader == 0) {
+    if (ngx_http_gateway_redis_share_free(redis->sh)) {
         redis->sh->leader = ngx_http_gateway_slot + 1;
+        redis->sh->led = ngx_current_msec;
         redis->leads = 1;
+
+        ngx_http_gateway_redis_share_silent(redis->sh);
     }
 
     ngx_shmtx_unlock(&redis->shpool->mutex);
@@ -185,15 +213,24 @@ ngx_http_gateway_redis_share_lead(ngx_http_gateway_redis_t *redis)
 }
 
 
-/* The generation has ended. To be called with the mutex. */
+/* Whether this worker leads still, and may go on. */
 
-static void
-ngx_http_gateway_redis_share_silent(ngx_http_gateway_redis_shctx_t *sh)
+static ngx_uint_t
+ngx_http_gateway_redis_share_leads(ngx_http_gateway_redis_t *redis)
 {
-    if (sh->generation) {
-        sh->generation = 0;
-        sh->silent = ngx_current_msec;
+    ngx_uint_t  mine;
+
+    ngx_shmtx_lock(&redis->shpool->mutex);
+
+    mine = (redis->sh->leader == ngx_http_gateway_slot + 1);
+
+    if (mine) {
+        redis->sh->led = ngx_current_msec;
     }
+
+    ngx_shmtx_unlock(&redis->shpool->mutex);
+
+    return mine && !ngx_exiting && !ngx_terminate;
 }
 
 
@@ -231,7 +268,9 @@ ngx_http_gateway_redis_share_subscribed(ngx_http_gateway_redis_t *redis,
     ngx_uint_t                     i;
     ngx_http_gateway_redis_use_t  *use;
 
-    if (redis->subscribed || !redis->leads) {
+    if (redis->subscribed || !redis->leads
+        || !ngx_http_gateway_redis_share_leads(redis))
+    {
         return;
     }
 
@@ -313,11 +352,15 @@ ngx_http_gateway_redis_share_tick(ngx_http_gateway_redis_t *redis)
     ngx_uint_t                     i;
     ngx_http_gateway_redis_use_t  *use;
 
-    if (redis->leads && (ngx_exiting || ngx_terminate)) {
-        /* another one goes on at once */
+    if (redis->leads && !ngx_http_gateway_redis_share_leads(redis)) {
+        /* it ends, so another one goes on at once; or one has already */
         redis->route->unsubscribe(redis);
         redis->leads = 0;
-        ngx_http_gateway_redis_share_died(redis, ngx_http_gateway_slot);
+
+        if (ngx_exiting || ngx_terminate) {
+            ngx_http_gateway_redis_share_died(redis, ngx_http_gateway_slot);
+        }
+
         return;
     }
 

@@ -142,13 +142,24 @@ sub leader {
     return $led[-1];
 }
 
+sub subscribers { $redis->command('PUBSUB', 'NUMSUB', 'gw:nodes')->[1] }
+
 my $led = leader();
 ok((grep { $_ == $led } $nginx->worker_pids), 'a new worker leads');
 $nginx->kill_worker($led);
 ok(GatewayProcess::wait_for(5 * $SLOW, sub { leader() != $led }),
     'another leads when it is killed');
 ok(becomes($nginx, 1), 'and is subscribed');
-is($redis->command('PUBSUB', 'NUMSUB', 'gw:nodes')->[1], 1, 'alone');
+is(subscribers(), 1, 'alone');
+
+$led = leader();
+kill 'STOP', $led;
+ok(GatewayProcess::wait_for(8 * $SLOW, sub { leader() != $led }),
+    'another leads when it hangs');
+kill 'CONT', $led;
+ok(becomes($nginx, 1), 'and is subscribed, too');
+ok(GatewayProcess::wait_for(3 * $SLOW, sub { subscribers() == 1 }),
+    'alone, once the other goes on');
 
 
 # --- it goes away
