@@ -76,7 +76,11 @@ static u_char *
 ngx_http_gateway_redis_bulk(u_char *p, u_char *data, size_t len)
 {
     p = ngx_http_gateway_redis_count(p, '$', len);
-    p = ngx_cpymem(p, data, len);
+
+    if (len) {
+        p = ngx_cpymem(p, data, len);
+    }
+
     *p++ = CR;
     *p++ = LF;
 

@@ -111,6 +111,8 @@ directive($nginx, $redis,
         qr{open\(\) "\S+/missing" failed},
     "gateway_redis r $url password_file=%PREFIX%/empty;" =>
         qr{no password in "\S+/empty", up to 4094 characters are accepted},
+    "gateway_redis r $url; gateway_channel_zone z:1m redis=s;" =>
+        qr/unknown "redis=s" in \S+nginx.conf:\d+, a "gateway_redis s url;"/,
     'gateway_redis r rediss://localhost ssl_ca=none.pem;' =>
         qr{none\.pem"},
     'gateway_redis r redis://no.such.host.invalid;' =>
