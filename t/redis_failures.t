@@ -115,7 +115,10 @@ sub publish {
 
     my $answer = ask($node, 'POST', "/pub?channel=$channel", body => $body,
         headers => ['Content-Type' => 'text/plain']);
-    return if $answer->{status} !~ /^20[12]$/;
+    if ($answer->{status} !~ /^20[12]$/) {
+        diag("publishing is answered by $answer->{status}");
+        return;
+    }
 
     return $json->decode($answer->{body});
 }
