@@ -254,6 +254,15 @@ ngx_http_gateway_channel_init_process(ngx_cycle_t *cycle)
 static void
 ngx_http_gateway_channel_exit_process(ngx_cycle_t *cycle)
 {
+    ngx_uint_t                         i;
+    ngx_http_gateway_channel_zone_t  **zones;
+
+    zones = ngx_http_gateway_zones->elts;
+
+    for (i = 0; i < ngx_http_gateway_zones->nelts; i++) {
+        ngx_http_gateway_mirror_exit(zones[i]);
+    }
+
     ngx_http_gateway_text_done();
 }
 

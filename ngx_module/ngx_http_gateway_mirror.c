@@ -61,6 +61,37 @@ ngx_http_gateway_mirror_conf(ngx_conf_t *cf,
 }
 
 
+static void
+ngx_http_gateway_mirror_ops_free(ngx_queue_t *ops)
+{
+    ngx_queue_t                   *q;
+    ngx_http_gateway_mirror_op_t  *op;
+
+    while (!ngx_queue_empty(ops)) {
+        q = ngx_queue_head(ops);
+        ngx_queue_remove(q);
+
+        op = ngx_queue_data(q, ngx_http_gateway_mirror_op_t, queue);
+        ngx_destroy_pool(op->pool);
+    }
+}
+
+
+void
+ngx_http_gateway_mirror_exit(ngx_http_gateway_channel_zone_t *zone)
+{
+    ngx_http_gateway_mirror_t  *mirror;
+
+    mirror = ngx_http_gateway_mirror_get(zone);
+
+    if (mirror) {
+        ngx_http_gateway_mirror_ops_free(&mirror->flying);
+        ngx_http_gateway_mirror_ops_free(&mirror->waiting);
+        ngx_http_gateway_mirror_fetches_free(mirror);
+    }
+}
+
+
 static ngx_http_gateway_mirror_op_t *
 ngx_http_gateway_mirror_op(ngx_http_gateway_channel_zone_t *zone,
     ngx_str_t *name, size_t size, ngx_http_gateway_mirror_pt done, void *data)
@@ -328,7 +359,10 @@ ngx_http_gateway_mirror_publish_handler(void *data, redisReply *reply)
     if (r.status == NGX_HTTP_GATEWAY_MIRROR_CONFLICT) {
         ngx_memzero(&info, sizeof(info));
         info.seq = r.seq;
-        ngx_memcpy(info.epoch, r.epoch, r.epoch ? GW_EPOCH_LEN : 0);
+
+        if (r.epoch) {
+            ngx_memcpy(info.epoch, r.epoch, GW_EPOCH_LEN);
+        }
 
         ngx_http_gateway_mirror_finish(op, NGX_DECLINED, &info);
         return;

@@ -77,6 +77,9 @@ ngx_int_t ngx_http_gateway_mirror_conf(ngx_conf_t *cf,
 ngx_int_t ngx_http_gateway_mirror_init_zone(
     ngx_http_gateway_channel_zone_t *zone);
 
+/* At a worker's end, after the client's: what was under way is freed. */
+void ngx_http_gateway_mirror_exit(ngx_http_gateway_channel_zone_t *zone);
+
 /* What follows is in an epoch of this node's own. The mutex is held. */
 struct ngx_http_gateway_channel_s;
 void ngx_http_gateway_mirror_local(ngx_http_gateway_channel_zone_t *zone,

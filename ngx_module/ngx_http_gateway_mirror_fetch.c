@@ -88,6 +88,16 @@ ngx_http_gateway_fetch_free(ngx_http_gateway_fetch_t *fetch)
 }
 
 
+void
+ngx_http_gateway_mirror_fetches_free(ngx_http_gateway_mirror_t *mirror)
+{
+    while (mirror->fetches.root != mirror->fetches.sentinel) {
+        ngx_http_gateway_fetch_free((ngx_http_gateway_fetch_t *)
+                                    mirror->fetches.root);
+    }
+}
+
+
 ngx_int_t
 ngx_http_gateway_mirror_fetch(ngx_http_gateway_mirror_t *mirror,
     ngx_str_t *name, ngx_uint_t create, ngx_http_gateway_waiter_t *waiter,
@@ -608,8 +618,11 @@ ngx_http_gateway_mirror_take(ngx_http_gateway_fetch_t *fetch,
     if (rc != NGX_OK || fetch->lost || ch->mirror.stamp != fetch->stamp
         || ch->log.seq < reply->seq)
     {
-        fetch->lost = 0;
-        ngx_http_gateway_mirror_touch(zone, ch);
+        if (rc != NGX_OK || fetch->lost) {
+            fetch->lost = 0;
+            ngx_http_gateway_mirror_touch(zone, ch);
+        }
+
         return NGX_DECLINED;
     }
 

@@ -106,7 +106,7 @@ typedef struct {
 
 typedef struct {
     ngx_int_t                         status;
-    u_char                           *epoch;
+    u_char                           *epoch;     /* NULL: none */
     uint64_t                          seq;
     ngx_uint_t                        others;    /* subscribers */
     redisReply                       *entries;   /* number, message, … */
@@ -222,6 +222,8 @@ ngx_int_t ngx_http_gateway_mirror_fetch(ngx_http_gateway_mirror_t *mirror,
     ngx_str_t *name, ngx_uint_t create, ngx_http_gateway_waiter_t *waiter,
     ngx_uint_t walk);
 void ngx_http_gateway_mirror_fetched(ngx_http_gateway_mirror_op_t *op);
+
+void ngx_http_gateway_mirror_fetches_free(ngx_http_gateway_mirror_t *mirror);
 
 /* The fetch under way for the channel, in this worker; NULL: none. */
 ngx_http_gateway_fetch_t *ngx_http_gateway_mirror_fetching(

@@ -562,13 +562,20 @@ ngx_http_gateway_mirror_reply(ngx_http_gateway_mirror_t *mirror,
 {
     gw_str_t  epoch;
 
+    static time_t  told;
+
     ngx_memzero(out, sizeof(*out));
 
     if (reply->type == REDIS_REPLY_ERROR) {
-        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                      "gateway_channel_zone \"%V\": Redis answered: %*s",
-                      &mirror->zone->name, (size_t) ngx_min(reply->len, 200),
-                      reply->str);
+
+        if (told != ngx_time()) {
+            told = ngx_time();
+            ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                          "gateway_channel_zone \"%V\": Redis answered: %*s",
+                          &mirror->zone->name,
+                          (size_t) ngx_min(reply->len, 200), reply->str);
+        }
+
         return NGX_ERROR;
     }
 
@@ -581,7 +588,6 @@ ngx_http_gateway_mirror_reply(ngx_http_gateway_mirror_t *mirror,
     out->status = reply->element[0]->integer;
 
     epoch = ngx_http_gateway_mirror_text(reply->element[1]);
-    out->epoch = (u_char *) epoch.data;
     out->others = ngx_http_gateway_mirror_others(mirror,
                              ngx_http_gateway_mirror_text(reply->element[3]));
 
@@ -599,6 +605,8 @@ ngx_http_gateway_mirror_reply(ngx_http_gateway_mirror_t *mirror,
     {
         goto bad;
     }
+
+    out->epoch = (u_char *) epoch.data;
 
     if (reply->elements > 5) {
 

@@ -21,6 +21,7 @@ my $redis = GatewayRedis->new;
 
 my $HTTP = <<'END';
     gateway_channel_zone z:4m redis=r history=5;
+    gateway_channel_zone long:8m redis=r history=1000;
     gateway_channel_zone none:1m redis=r history=0;
     gateway_channel_zone own:1m;
 END
@@ -30,6 +31,8 @@ my $CONFIG = <<'END';
     gateway_subscribe_allow **;
     gateway_publish_allow **;
     location = /v1 { gateway_subscriber z; }
+    location = /long { gateway_subscriber long; }
+    location = /publong { gateway_publisher long; }
     location = /none { gateway_subscriber none; }
     location = /own { gateway_subscriber own; }
     location = /pub { gateway_publisher z; }
@@ -256,6 +259,186 @@ my ($one, $two) = $nodes->all;
 }
 
 
+# Redis hangs: a message waits for the time-out, once in each worker, reaches
+# this node's clients, and is not carried out later.
+{
+    my @ws = map { subscribe($_, 's') } $one, $two;
+    my $before = post($one, 's', 1);
+    is_next($_, $before, 1, 'before') for @ws;
+
+    $redis->suspend;
+
+    my $own;
+    my $slow = 0;
+
+    for my $i (1 .. 6) {
+        my $began = time;
+        my $ack = post($one, 's', "\"own $i\"");
+        $slow++ if time - $began > 0.25;
+        cmp_ok(time - $began, '<', GatewayProcess::patience(0.8),
+            'not longer than the time-out');
+
+        is($ack->{status}, 201, 'acknowledged');
+        isnt($ack->{epoch}, $before->{epoch}, 'in another epoch');
+        is($ack->{epoch}, $own, 'the same for all') if defined $own;
+        $own = $ack->{epoch};
+        is($ack->{sequenceNumber}, $i, 'from 1');
+        is_next($ws[0], $ack, "\"own $i\"", 'delivered here');
+    }
+
+    cmp_ok($slow, '<=', 2, 'each worker has waited once at most');
+
+    $redis->resume;
+    ok($nodes->wait_up, 'it comes back');
+
+    my $after;
+    ok(eventually(sub {
+        $after = post($two, 's', '"after"');
+        $after->{epoch} eq $before->{epoch};
+    }), 'the shared epoch is there again');
+    is($after->{sequenceNumber}, 2, 'nothing was carried out late');
+    is_next($_, $after, '"after"', 'and nobody gets anything twice') for @ws;
+
+    $after = post($one, 's', '"last"');
+    is($after->{sequenceNumber}, 3, 'the other node is back as well');
+    is_next($_, $after, '"last"', 'delivered on both') for @ws;
+    nothing_for($_, 'and nothing else') for @ws;
+}
+
+
+# Restarted, and everything is gone.
+{
+    my @ws = map { subscribe($_, 'k') } $one, $two;
+    my $before = post($one, 'k', 1);
+    is_next($_, $before, 1, 'before') for @ws;
+
+    $redis->kill;
+    $redis->start(empty => 1);
+    ok($nodes->wait_up, 'it comes back');
+
+    my $new = post($two, 'k', 2);
+    isnt($new->{epoch}, $before->{epoch}, 'a new epoch');
+    is_next($_, $new, 2, 'delivered on both') for @ws;
+
+    my $ws = subscribe($one, 'k', since => {
+        epoch => $before->{epoch}, sequenceNumber => 1 });
+    is($ws->{subscribed}{recovered}, JSON::PP::false, 'clients are told');
+    is($ws->{subscribed}{epoch}, $new->{epoch}, 'of the new one');
+
+    is(get($_, 'k', query => '&since=0')->{complete}, JSON::PP::true,
+        'its history is whole') for $one, $two;
+}
+
+
+# The subscriptions are lost: what was published meanwhile is fetched.
+{
+    my $n = 200;
+    my $ws = $two->client(path => '/v1', subprotocols => ['v1']);
+    my @channels = map {"many$_"} 1 .. $n;
+    $ws->send_json({ type => 'subscribe',
+        payload => { resources => \@channels } });
+    $ws->recv_type('subscribed');
+
+    $redis->command('CLIENT', 'KILL', 'TYPE', 'pubsub');
+
+    my $socket = $one->connect;
+    my %acks;
+
+    for my $channel (@channels) {
+        $socket->write(GatewaySocket::request('POST',
+            "/pub?channel=$channel", body => '1'));
+        my $ack = $json->decode($socket->response('POST')->{body});
+        $acks{"$channel $ack->{epoch} $ack->{sequenceNumber}"} = 1;
+    }
+
+    for (1 .. $n) {
+        my $m = $ws->recv_json or last;
+        delete $acks{"$m->{resource} $m->{epoch} $m->{sequenceNumber}"};
+    }
+
+    is(scalar keys %acks, 0, 'each channel has what was published');
+    nothing_for($ws, 'and nothing twice');
+}
+
+
+# Connections are lost while messages are on their way.
+{
+    my @ws = map { subscribe($_, 'kill', path => '/long') } $one, $two;
+    my @sockets = map { $_->connect } ($one, $two) x 5;
+    my ($n, %got) = (0);
+
+    for my $round (1 .. 20) {
+        $_->write(GatewaySocket::request('POST', '/publong?channel=kill',
+            body => ++$n)) for @sockets;
+        $redis->command('CLIENT', 'KILL', 'TYPE', 'normal') if $round % 4 == 0;
+        $_->response('POST') for @sockets;
+    }
+
+    # a channel that came back to the shared epoch says so by the last one
+    my $last;
+    ok($nodes->wait_up, 'all are back');
+    ok(eventually(sub {
+        $last = post($one, 'kill', '"last"', where => 'publong');
+        my $other = post($two, 'kill', '"last"', where => 'publong');
+        $last->{epoch} eq $other->{epoch};
+    }), 'one epoch');
+
+    for my $ws (@ws) {
+        my (%seen, $twice, $epoch);
+
+        while (my $m = $ws->recv_json(2)) {
+            $twice++ if $m->{payload} ne 'last' && $seen{ $m->{payload} }++;
+            last if $m->{epoch} eq $last->{epoch}
+                && $m->{sequenceNumber} > $last->{sequenceNumber};
+        }
+        is($twice, undef, 'nobody got a message twice');
+    }
+}
+
+
+# What others have written there.
+{
+    my $ws = subscribe($two, 'x');
+    my $ack = post($one, 'x', 1);
+    is_next($ws, $ack, 1, 'before');
+
+    my ($key) = @{ $redis->command('KEYS', '*}m:x') };
+    my $prefix = $key =~ s/m:x$//r;
+    my $news = "m$ack->{epoch}" . 'n' x 12 . 'i' x 12;
+
+    $redis->command('PUBLISH', "${prefix}news", $_)
+        for '', 'm', 'x' x 1000, "${news}2:1:x", "${news}2:1:xgarbage",
+        "${news}99999999999999999999:1:x", "${news}9:999:x";
+
+    # number 2 was one of these: it is passed over
+    for my $i (2, 3) {
+        $ack = post($one, 'x', $i);
+        is($ack->{sequenceNumber}, $i, 'the numbers go on');
+    }
+    is_next($ws, $ack, 3, 'and so does delivery');
+
+    $redis->command('XADD', "${prefix}l:x", '4-1', 'm', 'garbage', 'i', 'x');
+    $redis->command('XADD', "${prefix}l:x", '5-1', 'y', 'z');
+    $redis->command('HSET', $key, 's', 5);
+    $ack = post($one, 'x', 6);
+    is($ack->{sequenceNumber}, 6, 'what is no message has its number');
+    is_next($ws, $ack, 6, 'and is not delivered');
+
+    $redis->command('HSET', $key, 'e', 'not an epoch');
+    ok(post($one, 'x', 7)->{epoch}, 'an epoch that is none');
+    $redis->command('DEL', $key, "${prefix}l:x");
+    $redis->command('SET', $key, 'a string');
+    ok(post($one, 'x', 8)->{epoch}, 'another type');
+    $redis->command('DEL', $key);
+
+    my $last;
+    ok(eventually(sub {
+        $last = post($one, 'x', 9);
+        $last->{epoch} eq (get($two, 'x')->{epoch} // '');
+    }), 'all is well afterwards');
+}
+
+
 # A node that starts later.
 {
     my $late = GatewayNodes->new(n => 1, url => $redis->url, http => $HTTP,
@@ -263,8 +446,12 @@ my ($one, $two) = $nodes->all;
     $late->wait_up;
     my ($three) = $late->all;
 
-    is_deeply(get($three, 'a', query => '&since=3'),
-        get($one, 'a', query => '&since=3'), 'it has what came before it');
+    my $before;
+    $before = post($one, 'late', $_) for 1 .. 3;
+    my ($left, $right) = map { get($_, 'late', query => '&since=1') }
+        $one, $three;
+    is(payloads($right), '2 3', 'it has what came before it');
+    is_deeply($right->{messages}, $left->{messages}, 'as the others have it');
 
     my $ws = subscribe($three, 'a');
     ok(eventually(sub { get($one, 'a')->{subscribers} == 1 }), 'it counts');

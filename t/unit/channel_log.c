@@ -848,6 +848,73 @@ restart_begins_an_epoch_from_1(void **unused)
 }
 
 
+static void
+a_mirror_goes_on_at_anothers_number(void **unused)
+{
+    gw_record_t r;
+    gw_cursor_t form[GW_FORMS], c;
+    gw_message_t m;
+
+    static const unsigned char epoch[] = "0123456789ab";
+
+    (void) unused;
+
+    open_both(form);
+    append_at(NOW);
+
+    gw_channel_log_restart_at(&l, epoch, 41);
+    assert_memory_equal(l.epoch, epoch, GW_EPOCH_LEN);
+    assert_int_equal(l.seq, 41);
+    assert_int_equal(l.first, 42);
+    assert_int_equal(since(41).pos, l.log.head);
+    gone_since(40);
+    gone_since(42);
+
+    m = json_message("\"new\"");
+    assert_int_equal(append(&m), GW_OK);
+    assert_int_equal(l.seq, 42);
+    c = since(41);
+    gw_record_peek(&c, &r);
+    assert_int_equal(r.seq, 42);
+    assert_int_equal(r.quiet, 0);
+}
+
+
+static void
+what_is_appended_quietly_is_history_alone(void **unused)
+{
+    uint64_t head[GW_FORMS];
+    gw_record_t r;
+    gw_cursor_t form[GW_FORMS], c;
+    gw_message_t m;
+
+    (void) unused;
+
+    open_both(form);
+    append_at(NOW);
+    head[GW_FORM_RAW] = l.form[GW_FORM_RAW].head;
+    head[GW_FORM_V1] = l.form[GW_FORM_V1].head;
+
+    m = json_message("\"old\"");
+    assert_int_equal(gw_channel_log_append_quiet(&l, &m, &a), GW_OK);
+
+    assert_int_equal(l.seq, 2);
+    assert_int_equal(l.published, 1);
+    assert_int_equal(l.form[GW_FORM_RAW].head, head[GW_FORM_RAW]);
+    assert_int_equal(l.form[GW_FORM_V1].head, head[GW_FORM_V1]);
+
+    c = since(1);
+    gw_record_peek(&c, &r);
+    assert_int_equal(r.seq, 2);
+    assert_int_equal(r.quiet, 1);
+
+    memory.fail = 1;
+    m.raw.len = m.payload.len = 0;
+    while (gw_channel_log_append_quiet(&l, &m, &a) == GW_OK) { /* void */ }
+    memory.fail = 0;
+}
+
+
 /* From states that are near and far from the end of a chunk. */
 static void
 appending_without_memory_changes_nothing(void **unused)
@@ -1064,6 +1131,8 @@ main(void)
         test(memory_comes_back_after_a_burst),
         test(trimming_keeps_what_a_reader_stands_on),
         test(restart_begins_an_epoch_from_1),
+        test(a_mirror_goes_on_at_anothers_number),
+        test(what_is_appended_quietly_is_history_alone),
         test(appending_without_memory_changes_nothing),
         test(a_writer_that_dies_leaves_no_trace),
         test(readers_at_all_distances_see_every_message),
