@@ -916,25 +916,25 @@ gateway_limit_zone "z" is duplicate, define it once
     gateway_limit_zone all zone=z:1m rate=1/s burst=5;
 --- must_die
 --- error_log
-invalid parameter "burst=5" in "gateway_limit_zone": "zone=name:size" and "rate=N/T" are accepted
+invalid parameter "burst=5" in "gateway_limit_zone": "zone=name:size", "rate=N/T", "redis=name" and "sync=time" are accepted
 
 
 
-=== TEST 78: redis
+=== TEST 78: a Redis that is not there
 --- http_config
     gateway_limit_zone all zone=z:1m rate=1/s redis=r;
 --- must_die
 --- error_log
-invalid parameter "redis=r" in "gateway_limit_zone"
+"r"
 
 
 
-=== TEST 79: sync
+=== TEST 79: sync without redis
 --- http_config
     gateway_limit_zone all zone=z:1m rate=1/s sync=1s;
 --- must_die
 --- error_log
-invalid parameter "sync=1s" in "gateway_limit_zone"
+gateway_limit_zone "z" has "sync=" without "redis=", name a "gateway_redis" or leave it out
 
 
 
@@ -1243,3 +1243,23 @@ invalid value "off" in "gateway_limit_log_level": one of "info", "notice", "warn
 --- must_die
 --- error_log
 "gateway_limit_log_level" directive is duplicate
+
+
+
+=== TEST 114: sync= out of range
+--- http_config
+    gateway_redis r redis://127.0.0.1:1;
+    gateway_limit_zone all zone=z:1m rate=1/s redis=r sync=5ms;
+--- must_die
+--- error_log
+invalid parameter "sync=5ms" in "gateway_limit_zone": "sync=" takes a time from 10ms to 10s
+
+
+
+=== TEST 115: two Redis
+--- http_config
+    gateway_redis r redis://127.0.0.1:1;
+    gateway_limit_zone all zone=z:1m rate=1/s redis=r redis=r;
+--- must_die
+--- error_log
+invalid parameter "redis=r" in "gateway_limit_zone": "redis=" stands there twice
