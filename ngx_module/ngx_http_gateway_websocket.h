@@ -303,6 +303,9 @@ ngx_uint_t ngx_http_gateway_waits_end(ngx_http_gateway_websocket_t *ws);
 void ngx_http_gateway_waits_drop(ngx_http_gateway_websocket_t *ws);
 void ngx_http_gateway_waits_free(ngx_http_gateway_websocket_t *ws);
 
+/* Gives back what is kept for the next, at the worker's end. */
+void ngx_http_gateway_waits_exit(void);
+
 
 /* Tokens that come as messages: ngx_http_gateway_websocket_auth.c */
 

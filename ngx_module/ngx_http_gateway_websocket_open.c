@@ -454,6 +454,8 @@ ngx_http_gateway_websocket_exit(void)
     ngx_queue_t                   *q;
     ngx_http_gateway_websocket_t  *ws;
 
+    ngx_http_gateway_waits_exit();
+
     if (ngx_http_gateway_websockets.next == NULL) {
         return;
     }

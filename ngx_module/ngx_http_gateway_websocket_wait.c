@@ -378,6 +378,16 @@ ngx_http_gateway_websocket_publish(ngx_http_gateway_websocket_t *ws,
 }
 
 
+void
+ngx_http_gateway_waits_exit(void)
+{
+    if (ngx_http_gateway_spare_turn) {
+        ngx_free(ngx_http_gateway_spare_turn);
+        ngx_http_gateway_spare_turn = NULL;
+    }
+}
+
+
 static void
 ngx_http_gateway_waits_synced(void *data, ngx_int_t rc,
     ngx_http_gateway_channel_info_t *info)
