@@ -22,6 +22,8 @@ static ngx_int_t ngx_http_gateway_cache_ask(ngx_http_gateway_cache_ctx_t *ctx,
 static ngx_int_t ngx_http_gateway_cache_fetch(
     ngx_http_gateway_cache_ctx_t *ctx, ngx_uint_t validate);
 static void ngx_http_gateway_cache_refresh(ngx_http_gateway_cache_ctx_t *ctx);
+static ngx_int_t ngx_http_gateway_cache_update(
+    ngx_http_gateway_cache_ctx_t *ctx);
 
 
 ngx_int_t
@@ -54,8 +56,7 @@ ngx_http_gateway_cache_handler(ngx_http_request_t *r)
     }
 
     if (ctx && ctx->background) {
-        return (ctx->saved && ngx_http_gateway_cache_strip(ctx) == NGX_OK)
-               ? NGX_DECLINED : NGX_ERROR;
+        return ngx_http_gateway_cache_update(ctx);
     }
 
     if (r != r->main) {
@@ -671,6 +672,15 @@ ngx_http_gateway_cache_background(ngx_http_gateway_cache_ctx_t *ctx,
 
     bg->background = 1;
 
+    if (ctx->remote) {
+
+        /* with the right to fetch */
+
+        bg->remote = ctx->remote;
+        bg->remote->ctx = bg;
+        ctx->remote = NULL;
+    }
+
     bg->saved = ngx_palloc(sr->pool, sizeof(*bg->saved));
     if (bg->saved == NULL) {
         return NGX_ERROR;
@@ -744,4 +754,35 @@ ngx_http_gateway_cache_refresh(ngx_http_gateway_cache_ctx_t *ctx)
     {
         ngx_http_gateway_cache_store_abort(ctx, 0);
     }
+}
+
+
+/* In the background update, before upstream is asked: another node may have
+ * what is wanted, or be fetching it. */
+
+static ngx_int_t
+ngx_http_gateway_cache_update(ngx_http_gateway_cache_ctx_t *ctx)
+{
+    ngx_int_t  rc;
+
+    if (ctx->saved == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (ctx->zone->redis) {
+        rc = ngx_http_gateway_cache_remote_look(ctx, ctx->conf->lock);
+
+        if (rc != NGX_DECLINED) {
+            return rc;
+        }
+
+        if (ctx->remote && (ctx->remote->other || ctx->remote->fresh)) {
+            ngx_http_gateway_cache_store_abort(ctx, 0);
+            ngx_http_finalize_request(ctx->request, NGX_OK);
+            return NGX_DONE;
+        }
+    }
+
+    return ngx_http_gateway_cache_strip(ctx) == NGX_OK ? NGX_DECLINED
+                                                       : NGX_ERROR;
 }

@@ -82,6 +82,7 @@ struct ngx_http_gateway_cache_remote_s {
 
     unsigned                            done:1;    /* was looked up */
     unsigned                            found:1;
+    unsigned                            fresh:1;   /* what was found */
     unsigned                            held:1;    /* the right to fetch */
     unsigned                            other:1;   /* another node has it */
     unsigned                            narrowed:1;  /* Redis's own specs */
