@@ -301,12 +301,10 @@ ngx_http_gateway_cache_look(ngx_http_gateway_cache_ctx_t *ctx)
         return ngx_http_gateway_cache_serve(ctx);
 
     case GW_CACHE_ONLY_IF_CACHED:
-        if (ctx->zone->redis) {
-            rc = ngx_http_gateway_cache_ask(ctx, 0);
+        rc = ngx_http_gateway_cache_ask(ctx, 0);
 
-            if (rc != NGX_DECLINED) {
-                return rc;
-            }
+        if (rc != NGX_DECLINED) {
+            return rc;
         }
 
         ctx->status = NGX_HTTP_GATEWAY_CACHE_MISS;
@@ -542,6 +540,15 @@ ngx_http_gateway_cache_ask(ngx_http_gateway_cache_ctx_t *ctx, ngx_uint_t lock)
 {
     ngx_int_t  rc;
 
+    /* where the client wants upstream's own answer it has nothing to say */
+
+    if (ctx->zone->redis == NULL
+        || ctx->status == NGX_HTTP_GATEWAY_CACHE_BYPASS
+        || ctx->fwd == GW_FWD_REQUEST)
+    {
+        return NGX_DECLINED;
+    }
+
     rc = ngx_http_gateway_cache_remote_look(ctx, lock);
 
     if (rc == NGX_DECLINED) {
@@ -605,12 +612,9 @@ ngx_http_gateway_cache_fetch(ngx_http_gateway_cache_ctx_t *ctx,
         ctx->fill = 0;
     }
 
-    /* where nobody is to wait, or the client wants upstream's own answer,
-     * level 2 has nothing to say */
+    /* what is known not to be cacheable is not in level 2 either */
 
-    if (ctx->zone->redis && ctx->status != NGX_HTTP_GATEWAY_CACHE_BYPASS
-        && ctx->fwd != GW_FWD_REQUEST && (ctx->alone || ctx->fill))
-    {
+    if (ctx->fill || ctx->alone) {
         rc = ngx_http_gateway_cache_ask(ctx, ctx->fill != 0);
 
         if (rc != NGX_DECLINED) {
