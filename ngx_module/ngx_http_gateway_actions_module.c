@@ -16,6 +16,7 @@
 #include <ngx_http.h>
 #include "ngx_http_gateway_cache.h"
 #include "ngx_http_gateway_mirror.h"
+#include "ngx_http_gateway_revoke.h"
 #include "ngx_http_gateway_text.h"
 #include "../src/http_field.h"
 #include "../src/pattern.h"
@@ -363,6 +364,13 @@ ngx_http_gateway_actions_send(ngx_http_request_t *r,
     for (i = 0; i < ctx->channels.nelts; i++) {
         name.data = (u_char *) s[i].data;
         name.len = s[i].len;
+
+        if (ngx_http_gateway_revoke_channel(&name)) {
+            ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                          "gateway_upstream_actions: tokens are revoked by "
+                          "a request to gateway_publisher alone");
+            continue;
+        }
 
         kind = ngx_http_gateway_actions_kind(r);
         rc = ngx_http_gateway_message_init(&m, r->pool, &body, kind);

@@ -14,6 +14,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_gateway_channel_conf.h"
+#include "ngx_http_gateway_revoke.h"
 #include "ngx_http_gateway_jwt.h"
 #include "ngx_http_gateway_text.h"
 #include "../src/pattern.h"
@@ -82,6 +83,11 @@ ngx_http_gateway_allowed(ngx_http_gateway_allow_t *allow, ngx_uint_t what,
     ngx_http_gateway_allow_conf_t        *fixed;
     ngx_http_gateway_allow_lists_t       *lists;
     ngx_http_gateway_channel_loc_conf_t  *conf;
+
+    if (ngx_http_gateway_revoke_channel(name)) {
+        /* whatever the patterns say */
+        return 0;
+    }
 
     n.data = name->data;
     n.len = name->len;

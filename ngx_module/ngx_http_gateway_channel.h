@@ -25,6 +25,11 @@ typedef struct {
     size_t                         max_message;  /* bytes of a body */
     ngx_http_gateway_redis_t      *redis;        /* NULL: not shared */
     void                          *mirror;       /* of this worker */
+    ngx_msec_t                     leeway;       /* of tokens, at most */
+
+    void                          *revoke;       /* with redis= */
+    uint64_t                       revoke_seen;  /* by this worker */
+    time_t                         revoke_swept;
 
     ngx_shm_zone_t                *shm_zone;
     ngx_slab_pool_t               *shpool;

@@ -12,6 +12,7 @@
 #include "ngx_http_gateway_channel_zone.h"
 #include "ngx_http_gateway_channel_conf.h"
 #include "ngx_http_gateway_mirror.h"
+#include "ngx_http_gateway_revoke.h"
 #include "ngx_http_gateway_shm.h"
 #include "ngx_http_gateway_subscriber.h"
 #include "ngx_http_gateway_text.h"
@@ -231,7 +232,7 @@ ngx_http_gateway_channel_postconf(ngx_conf_t *cf)
         }
     }
 
-    return NGX_OK;
+    return ngx_http_gateway_revoke_conf(cf, zones, mcf->zones.nelts);
 }
 
 
@@ -261,6 +262,7 @@ static void
 ngx_http_gateway_channel_woken(void)
 {
     ngx_http_gateway_fanout_post(1);
+    ngx_http_gateway_revoke_woken();
 }
 
 

@@ -6,6 +6,7 @@
  *    │               └─ readers ── reader: worker slot 0, its lows
  *    │                              reader: worker slot 1
  *    ├─ lru: channels, the latest used first
+ *    ├─ revoked tokens                               (src/revocation.h)
  *    └─ slot[n]: readers of that worker; those with news for it
  *
  * A reader stands for all subscribers of one channel in one worker. It says
@@ -21,6 +22,7 @@
 #include "ngx_http_gateway_channel.h"
 #include "../src/channel_blob.h"
 #include "ngx_http_gateway_worker.h"
+#include "../src/revocation.h"
 
 
 /* What may gather for this worker's own subscribers before they are served
@@ -125,6 +127,7 @@ typedef struct {
     ngx_queue_t                    lru;
     ngx_uint_t                     channels;
     ngx_http_gateway_mirror_sh_t  *mirror;   /* NULL: without redis= */
+    gw_revocations_t               revoked;
     ngx_http_gateway_channel_slot_t
                                    slots[NGX_HTTP_GATEWAY_MAX_WORKERS];
 } ngx_http_gateway_channel_sh_t;

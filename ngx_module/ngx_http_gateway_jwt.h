@@ -23,6 +23,10 @@ typedef struct {
 } ngx_http_gateway_identity_t;
 
 
+/* Something open for a token that may be revoked. */
+typedef struct ngx_http_gateway_jwt_watch_s  ngx_http_gateway_jwt_watch_t;
+
+
 /* Whether gateway_jwt is on in the request's location. */
 ngx_uint_t ngx_http_gateway_jwt_required(ngx_http_request_t *r);
 
@@ -72,6 +76,18 @@ typedef void (*ngx_http_gateway_jwt_handler_pt)(ngx_http_request_t *r,
 
 ngx_int_t ngx_http_gateway_jwt_authenticate(ngx_http_request_t *r,
     ngx_str_t *token, ngx_http_gateway_jwt_handler_pt handler, void *data);
+
+/*
+ * handler is called from the event loop when the token that was taken for r
+ * is revoked (gateway_jwt_revoked), or soon where it is by now; maybe more
+ * than once. *watch is NULL at first, and stays so where there is nothing to
+ * watch; with a newer token it is handed in again. It belongs to the caller,
+ * and outlives r. NGX_OK, or NGX_ERROR: no memory.
+ */
+ngx_int_t ngx_http_gateway_jwt_watch(ngx_http_request_t *r,
+    ngx_http_gateway_jwt_watch_t **watch, void (*handler)(void *data),
+    void *data);
+void ngx_http_gateway_jwt_unwatch(ngx_http_gateway_jwt_watch_t *watch);
 
 /*
  * The subprotocol to answer where neither v1 nor raw was offered: "jwt" or

@@ -206,6 +206,12 @@ ngx_http_gateway_jwt_check(ngx_http_gateway_jwt_ctx_t *ctx)
 
     if (ctx->status == GW_JWT_OK) {
         ctx->known = 1;
+        ctx->status = ngx_http_gateway_jwt_revoked(jlcf, token, &ctx->reason);
+
+        if (ctx->status != GW_JWT_OK) {
+            ngx_http_gateway_jwt_token_release(token);
+            return NGX_OK;
+        }
 
         if (ngx_http_gateway_jwt_hold(ctx->request, token) != NGX_OK) {
             return NGX_ERROR;

@@ -7,6 +7,7 @@
  * ..._jwt_token.c      where a request carries its token; masking it
  * ..._jwt_cache.c      verified tokens, remembered
  * ..._jwt_access.c     the decision, and ngx_http_gateway_jwt.h
+ * ..._jwt_revoked.c    tokens that are revoked
  * ..._jwt_variables.c  the variables
  *
  * A worker is one thread and a verification never waits, so key sets are
@@ -23,6 +24,8 @@
 #include <ngx_http.h>
 #include "../src/jwk.h"
 #include "../src/jwt.h"
+#include "../src/revocation.h"
+#include "ngx_http_gateway_channel.h"
 #include "ngx_http_gateway_jwt.h"
 #include "ngx_http_gateway_metrics.h"
 
@@ -187,6 +190,8 @@ typedef struct {
     ngx_array_t                    *claims;
     ngx_array_t                    *requires;
     ngx_msec_t                      leeway;
+    ngx_http_gateway_channel_zone_t
+                                   *revoked;   /* NULL: nobody can be */
 
     unsigned                        query:1;   /* some place is a query's */
     unsigned                        message:1; /* some place is a message */
@@ -201,6 +206,11 @@ typedef struct {
     ngx_uint_t                      refs;
     gw_jwt_t                       *jwt;
     ngx_http_gateway_identity_t     identity;
+
+    gw_revocable_t                  revocable;
+    uint64_t                        cleared;   /* version of revocations as */
+    void                           *cleared_by;  /* of which it is none */
+    ngx_uint_t                      digested;  /* revocable is filled */
 } ngx_http_gateway_jwt_token_t;
 
 
@@ -300,6 +310,18 @@ ngx_http_gateway_jwt_ctx_t *ngx_http_gateway_jwt_ctx(ngx_http_request_t *r);
 /* verifies r's token by its location's policy, without waiting; NULL where
  * there is no gateway_jwt */
 ngx_http_gateway_jwt_ctx_t *ngx_http_gateway_jwt_look(ngx_http_request_t *r);
+
+/* revoked */
+
+char *ngx_http_gateway_jwt_revoked_directive(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+void ngx_http_gateway_jwt_revoked_merge(ngx_http_gateway_jwt_loc_conf_t *conf,
+    ngx_http_gateway_jwt_loc_conf_t *prev);
+/* of a token that is valid else: GW_JWT_OK, GW_JWT_REVOKED, or GW_JWT_MALFORMED
+ * without memory */
+gw_jwt_status_e ngx_http_gateway_jwt_revoked(
+    ngx_http_gateway_jwt_loc_conf_t *jlcf,
+    ngx_http_gateway_jwt_token_t *token, const char **reason);
 
 /* variables */
 

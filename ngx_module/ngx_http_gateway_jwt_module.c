@@ -101,6 +101,13 @@ static ngx_command_t  ngx_http_gateway_jwt_commands[] = {
       0,
       NULL },
 
+    { ngx_string("gateway_jwt_revoked"),
+      NGX_HTTP_GATEWAY_JWT_ANY,
+      ngx_http_gateway_jwt_revoked_directive,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("gateway_jwt_cache"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
       ngx_http_gateway_jwt_cache,
@@ -585,6 +592,7 @@ ngx_http_gateway_jwt_create_loc_conf(ngx_conf_t *cf)
     jlcf->keys = NGX_CONF_UNSET_PTR;
     jlcf->algorithms = NGX_CONF_UNSET_UINT;
     jlcf->leeway = NGX_CONF_UNSET_MSEC;
+    jlcf->revoked = NGX_CONF_UNSET_PTR;
 
     return jlcf;
 }
@@ -603,6 +611,7 @@ ngx_http_gateway_jwt_merge_loc_conf(ngx_conf_t *cf, void *parent,
     ngx_conf_merge_ptr_value(conf->keys, prev->keys, NULL);
     ngx_conf_merge_uint_value(conf->algorithms, prev->algorithms, 0);
     ngx_conf_merge_msec_value(conf->leeway, prev->leeway, 0);
+    ngx_http_gateway_jwt_revoked_merge(conf, prev);
 
     if (conf->claims == NULL) {
         conf->claims = prev->claims;

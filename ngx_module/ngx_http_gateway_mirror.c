@@ -443,9 +443,9 @@ ngx_http_gateway_mirror_publish(ngx_http_gateway_channel_zone_t *zone,
                                      ngx_http_gateway_mirror_publish_handler)
                == NULL)
     {
-        /* too much waits there already: nothing to part from the others for */
         ngx_destroy_pool(o->pool);
-        return NGX_ERROR;
+        return ngx_http_gateway_channel_publish(zone, name, m, expected,
+                                                info);
 
     } else {
         o->sent++;
@@ -525,7 +525,7 @@ ngx_http_gateway_mirror_delete(ngx_http_gateway_channel_zone_t *zone,
         == NULL)
     {
         ngx_destroy_pool(o->pool);
-        return NGX_ERROR;
+        return ngx_http_gateway_channel_delete(zone, name);
     }
 
     if (done) {

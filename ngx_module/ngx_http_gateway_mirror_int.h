@@ -31,7 +31,6 @@
 #define NGX_HTTP_GATEWAY_MIRROR_PAGE     (1024 * 1024)      /* of a fetch */
 
 #define NGX_HTTP_GATEWAY_MIRROR_META     86400000  /* ms, at least */
-#define NGX_HTTP_GATEWAY_MIRROR_COUNTS   3600000   /* ms */
 #define NGX_HTTP_GATEWAY_MIRROR_RETELL   1200      /* s */
 
 

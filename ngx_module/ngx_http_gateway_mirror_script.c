@@ -1,10 +1,13 @@
 /*
- * The scripts of shared channels. All keys of a channel are in one bucket:
+ * The scripts of shared channels. A channel has two keys, in one bucket:
  *
- *     m:NAME  hash: e epoch, s number of the newest message, r run id
- *     l:NAME  stream: the history, ids are the numbers
- *     n:NAME  hash: subscribers by node and zone, and the minute when told
- *     i:ID    what has been published under this id
+ *     m:NAME  hash: e epoch, s number of the newest message, r run id, i the
+ *             ids of the last messages with their numbers, n:… subscribers by
+ *             node and zone with the minute when they were told
+ *     l:NAME  stream: the history, ids are the numbers; m message, i its id
+ *
+ * No script names a key that may not be there, but for the first message: of
+ * a slot that is being moved such a key is nowhere.
  *
  * A server with another run id than the one that wrote may lack the last
  * messages: it was restarted, or was a replica. So a new epoch begins then.
@@ -22,25 +25,33 @@
 #define NGX_HTTP_GATEWAY_MIRROR_ARGS  20
 
 
-/* Common to all: the list of counters (what was not told for an hour is of a
- * node that is no more), and an announcement. */
+/* Common to all: the hash and its list of counters (what was not told for an
+ * hour is of a node that is no more); whether what is there was written under
+ * another run id (other than those of masters that still are, from one of
+ * which a slot has been moved); an announcement. */
 
 #define NGX_HTTP_GATEWAY_MIRROR_LUA                                          \
     "if redis.replicate_commands then redis.replicate_commands() end "       \
     "local now = redis.call('TIME') "                                        \
     "local minute = math.floor(now[1] / 60) "                                \
-    "local function counts(key) "                                            \
-    "  local h = redis.call('HGETALL', key) "                                \
-    "  local t = {} "                                                        \
+    "local function meta() "                                                 \
+    "  local h = redis.call('HGETALL', KEYS[1]) "                            \
+    "  local m, t = {}, {} "                                                 \
     "  for i = 1, #h, 2 do "                                                 \
-    "    local n, told = h[i + 1]:match('^(%d+) (%d+)$') "                   \
-    "    if not n or told + 60 < minute then "                               \
-    "      redis.call('HDEL', key, h[i]) "                                   \
-    "    else "                                                              \
-    "      t[#t + 1] = h[i] .. n .. '\\n' "                                  \
+    "    if h[i]:sub(1, 2) ~= 'n:' then m[h[i]] = h[i + 1] else "            \
+    "      local n, told = h[i + 1]:match('^(%d+) (%d+)$') "                 \
+    "      if not n or told + 60 < minute then "                             \
+    "        redis.call('HDEL', KEYS[1], h[i]) "                             \
+    "      else "                                                            \
+    "        t[#t + 1] = h[i]:sub(3) .. n .. '\\n' "                         \
+    "      end "                                                             \
     "    end "                                                               \
     "  end "                                                                 \
-    "  return table.concat(t) "                                              \
+    "  return m, table.concat(t) "                                           \
+    "end "                                                                   \
+    "local function other(r, own, live) "                                    \
+    "  return r ~= own "                                                     \
+    "         and not (r and #r == 40 and live:find(r, 1, true)) "           \
     "end "                                                                   \
     "local function tell(cmd, topic, kind, epoch, who, seq, name, rest) "    \
     "  redis.call(cmd, topic, kind .. epoch .. who .. seq .. ':' "           \
@@ -52,44 +63,52 @@
 
 
 /*
- * KEYS: m l n i. ARGV: run id, deadline, new epoch, expected or -1, history,
- * history_ttl, ms to keep m, ms to keep i, PUBLISH or SPUBLISH, topic, node
- * and id, name, message. → DONE or CONFLICT, epoch, number, counters
+ * KEYS: m, with a history l. ARGV: run id, deadline, new epoch, expected or
+ * -1, history, history_ttl, ms to keep m, 1 for the second time, PUBLISH or
+ * SPUBLISH, topic, node and id, name, message, run ids that are as good.
+ * → DONE or CONFLICT, epoch, number, counters
  */
 
 static ngx_http_gateway_redis_script_t  ngx_http_gateway_mirror_publish_lua = {
     ngx_string(
     NGX_HTTP_GATEWAY_MIRROR_LUA
     "if late(ARGV[2]) then return {-1, '', 0, ''} end "
-    "local was = redis.call('GET', KEYS[4]) "
-    "if was then "
-    "  return {1, was:sub(1, 12), was:sub(13), counts(KEYS[3])} "
+    "local id = ARGV[11]:sub(13) "
+    "local m, counts = meta() "
+    "local e, s, ids = m.e, tonumber(m.s), m.i or '' "
+    "local new = not e or not s or other(m.r, ARGV[1], ARGV[14]) "
+    "local at = not new and ids:find(id .. ' ', 1, true) "
+    "local was = at and ids:match('^(%d+);', at + 13) "
+    "if not new and not was and ARGV[8] == '1' and KEYS[2] then "
+    "  local x = redis.call('XREVRANGE', KEYS[2], '+', '-') "
+    "  for i = 1, #x do "
+    "    if x[i][2][4] == id then was = x[i][1]:match('^%d+') break end "
+    "  end "
     "end "
-    "local m = redis.call('HMGET', KEYS[1], 'e', 's', 'r') "
-    "local e, s, new = m[1], tonumber(m[2]), m[3] ~= ARGV[1] "
-    "if new or not e or not s then e, s, new = ARGV[3], 0, true end "
+    "if was then return {1, e, was, counts} end "
+    "if new then e, s, ids = ARGV[3], 0, '' end "
     "local want = tonumber(ARGV[4]) "
     "if want >= 0 and want ~= s then "
     "  return {0, e, string.format('%.0f', s), ''} "
     "end "
-    "if new then redis.call('DEL', KEYS[2]) end "
+    "if new and KEYS[2] then redis.call('DEL', KEYS[2]) end "
     "local n = string.format('%.0f', s + 1) "
-    "redis.call('HSET', KEYS[1], 'e', e, 's', n, 'r', ARGV[1]) "
+    "ids = id .. ' ' .. n .. ';' .. ids:sub(1, 1200) "
+    "redis.call('HSET', KEYS[1], 'e', e, 's', n, 'r', ARGV[1], 'i', ids) "
     "redis.call('PEXPIRE', KEYS[1], ARGV[7]) "
-    "if ARGV[5] ~= '0' then "
+    "if KEYS[2] then "
     "  redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[5], n .. '-1', "
-    "             'm', ARGV[13]) "
+    "             'm', ARGV[13], 'i', id) "
     "  redis.call('PEXPIRE', KEYS[2], ARGV[6]) "
     "end "
-    "redis.call('SET', KEYS[4], e .. n, 'PX', ARGV[8]) "
     "tell(ARGV[9], ARGV[10], 'm', e, ARGV[11], n, ARGV[12], ARGV[13]) "
-    "return {1, e, n, counts(KEYS[3])}"),
+    "return {1, e, n, counts}"),
     { 0 }
 };
 
 
 /*
- * KEYS: m l n. ARGV: run id, deadline, new epoch, ms to keep m, PUBLISH or
+ * KEYS: m l. ARGV: run id, deadline, new epoch, ms to keep m, PUBLISH or
  * SPUBLISH, topic, node and id, name. → DONE, or CONFLICT: there was none
  */
 
@@ -97,12 +116,12 @@ static ngx_http_gateway_redis_script_t  ngx_http_gateway_mirror_delete_lua = {
     ngx_string(
     NGX_HTTP_GATEWAY_MIRROR_LUA
     "if late(ARGV[2]) then return {-1, '', 0, ''} end "
-    "if redis.call('DEL', KEYS[1], KEYS[2]) == 0 "
-    "   and redis.call('EXISTS', KEYS[3]) == 0 then "
-    "  return {0, ARGV[3], '0', ''} "
-    "end "
-    "if redis.call('EXISTS', KEYS[3]) == 1 then "
-    "  redis.call('HSET', KEYS[1], 'e', ARGV[3], 's', '0', 'r', ARGV[1]) "
+    "local m, counts = meta() "
+    "redis.call('DEL', KEYS[2]) "
+    "if not m.e then return {0, ARGV[3], '0', ''} end "
+    "if counts == '' then redis.call('DEL', KEYS[1]) else "
+    "  redis.call('HSET', KEYS[1], 'e', ARGV[3], 's', '0', 'r', ARGV[1], "
+    "             'i', '') "
     "  redis.call('PEXPIRE', KEYS[1], ARGV[4]) "
     "end "
     "tell(ARGV[5], ARGV[6], 'd', ARGV[3], ARGV[7], '0', ARGV[8], '') "
@@ -112,31 +131,33 @@ static ngx_http_gateway_redis_script_t  ngx_http_gateway_mirror_delete_lua = {
 
 
 /*
- * KEYS: m l n. ARGV: run id, new epoch, 1 to make what is not there, epoch
- * and number after which to begin, bytes after which to stop, ms to keep m.
- * → DONE or CONFLICT (there is none), epoch, number, counters, entries, 1 if
- * there are more
+ * KEYS: m, with a history l. ARGV: run id, new epoch, 1 to make what is not
+ * there, epoch and number after which to begin, bytes after which to stop, ms
+ * to keep m, run ids that are as good. → DONE or CONFLICT (there is none),
+ * epoch, number, counters, entries, 1 if there are more
  */
 
 static ngx_http_gateway_redis_script_t  ngx_http_gateway_mirror_fetch_lua = {
     ngx_string(
     NGX_HTTP_GATEWAY_MIRROR_LUA
-    "local m = redis.call('HMGET', KEYS[1], 'e', 's', 'r') "
-    "local e, s, new = m[1], tonumber(m[2]), m[3] ~= ARGV[1] "
+    "local m, counts = meta() "
+    "local e, s = m.e, tonumber(m.s) "
     "if not e and ARGV[3] == '0' then return {0, '', 0, ''} end "
-    "if new or not e or not s then "
+    "if not e or not s or other(m.r, ARGV[1], ARGV[8]) then "
     "  e, s = ARGV[2], 0 "
-    "  redis.call('DEL', KEYS[2]) "
-    "  redis.call('HSET', KEYS[1], 'e', e, 's', '0', 'r', ARGV[1]) "
+    "  if KEYS[2] then redis.call('DEL', KEYS[2]) end "
+    "  redis.call('HSET', KEYS[1], 'e', e, 's', '0', 'r', ARGV[1], 'i', '') "
     "end "
     "if ARGV[3] == '1' then redis.call('PEXPIRE', KEYS[1], ARGV[7]) end "
-    "local from = '-' "
+    "local t, bytes, more, from = {}, 0, 0, '-' "
     "if e == ARGV[4] then "
     "  from = string.format('%.0f', tonumber(ARGV[5]) + 1) .. '-0' "
     "end "
-    "local t, bytes, more = {}, 0, 0 "
+    "local x = {} "
     "repeat "
-    "  local x = redis.call('XRANGE', KEYS[2], from, '+', 'COUNT', 64) "
+    "  if KEYS[2] then "
+    "    x = redis.call('XRANGE', KEYS[2], from, '+', 'COUNT', 64) "
+    "  end "
     "  for i = 1, #x do "
     "    t[#t + 1] = x[i][1] "
     "    t[#t + 1] = x[i][2][2] "
@@ -147,25 +168,26 @@ static ngx_http_gateway_redis_script_t  ngx_http_gateway_mirror_fetch_lua = {
     "    more = bytes > tonumber(ARGV[6]) and 1 or 0 "
     "  end "
     "until #x < 64 or more == 1 "
-    "return {1, e, string.format('%.0f', s), counts(KEYS[3]), t, more}"),
+    "return {1, e, string.format('%.0f', s), counts, t, more}"),
     { 0 }
 };
 
 
-/* KEYS: n. ARGV: counter, its number, ms to keep n, PUBLISH or SPUBLISH,
+/* KEYS: m. ARGV: counter, its number, ms to keep m, PUBLISH or SPUBLISH,
  * topic, some epoch, node and some id, name. */
 
 static ngx_http_gateway_redis_script_t  ngx_http_gateway_mirror_count_lua = {
     ngx_string(
     NGX_HTTP_GATEWAY_MIRROR_LUA
     "if ARGV[2] == '0' then "
-    "  redis.call('HDEL', KEYS[1], ARGV[1]) "
+    "  redis.call('HDEL', KEYS[1], 'n:' .. ARGV[1]) "
     "else "
-    "  redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ' ' .. minute) "
+    "  redis.call('HSET', KEYS[1], 'n:' .. ARGV[1], "
+    "             ARGV[2] .. ' ' .. minute) "
     "  redis.call('PEXPIRE', KEYS[1], ARGV[3]) "
     "end "
-    "tell(ARGV[4], ARGV[5], 'c', ARGV[6], ARGV[7], '0', ARGV[8], "
-    "     counts(KEYS[1])) "
+    "local _, counts = meta() "
+    "tell(ARGV[4], ARGV[5], 'c', ARGV[6], ARGV[7], '0', ARGV[8], counts) "
     "return 1"),
     { 0 }
 };
@@ -230,6 +252,24 @@ ngx_http_gateway_mirror_arg_key(ngx_http_gateway_mirror_args_t *args,
     {
         args->failed = 1;
     }
+}
+
+
+/* m, and where there is a history l: how many. */
+
+static ngx_uint_t
+ngx_http_gateway_mirror_arg_keys(ngx_http_gateway_mirror_args_t *args,
+    ngx_uint_t history)
+{
+    ngx_http_gateway_mirror_arg_key(args, "m:", args->name);
+
+    if (history == 0) {
+        return 1;
+    }
+
+    ngx_http_gateway_mirror_arg_key(args, "l:", args->name);
+
+    return 2;
 }
 
 
@@ -335,6 +375,18 @@ ngx_http_gateway_mirror_arg_meta_ttl(ngx_http_gateway_mirror_args_t *args)
 }
 
 
+static void
+ngx_http_gateway_mirror_arg_live(ngx_http_gateway_mirror_args_t *args)
+{
+    if (ngx_http_gateway_redis_run_ids(args->mirror->zone->redis, args->pool,
+                                       &args->argv[args->n++])
+        != NGX_OK)
+    {
+        args->failed = 1;
+    }
+}
+
+
 static ngx_http_gateway_redis_command_t *
 ngx_http_gateway_mirror_eval(ngx_http_gateway_mirror_args_t *args,
     ngx_http_gateway_redis_script_t *script, ngx_uint_t nkeys,
@@ -358,7 +410,7 @@ ngx_http_gateway_redis_command_t *
 ngx_http_gateway_mirror_script_publish(ngx_http_gateway_mirror_op_t *op,
     ngx_http_gateway_redis_handler_pt handler)
 {
-    ngx_str_t                         id;
+    ngx_uint_t                        nkeys;
     ngx_http_gateway_mirror_args_t    args;
     ngx_http_gateway_channel_zone_t  *zone;
 
@@ -368,15 +420,9 @@ ngx_http_gateway_mirror_script_publish(ngx_http_gateway_mirror_op_t *op,
         ngx_http_gateway_mirror_words(op->id, GW_PUBLISH_ID_LEN);
     }
 
-    id.data = op->id;
-    id.len = GW_PUBLISH_ID_LEN;
-
     ngx_http_gateway_mirror_args(&args, op->mirror, op->pool, &op->name);
 
-    ngx_http_gateway_mirror_arg_key(&args, "m:", &op->name);
-    ngx_http_gateway_mirror_arg_key(&args, "l:", &op->name);
-    ngx_http_gateway_mirror_arg_key(&args, "n:", &op->name);
-    ngx_http_gateway_mirror_arg_key(&args, "i:", &id);
+    nkeys = ngx_http_gateway_mirror_arg_keys(&args, zone->history);
 
     ngx_http_gateway_mirror_arg_literal(&args, &ngx_http_gateway_redis_run_id);
     ngx_http_gateway_mirror_arg_literal(&args,
@@ -386,16 +432,15 @@ ngx_http_gateway_mirror_script_publish(ngx_http_gateway_mirror_op_t *op,
     ngx_http_gateway_mirror_arg_int(&args, zone->history);
     ngx_http_gateway_mirror_arg_int(&args, zone->history_ttl);
     ngx_http_gateway_mirror_arg_meta_ttl(&args);
-    ngx_http_gateway_mirror_arg_int(&args,
-        1000 + 2 * (int64_t) ngx_http_gateway_redis_conf(zone->redis)
-                                                             ->timeout);
+    ngx_http_gateway_mirror_arg_int(&args, op->sent != 0);
     ngx_http_gateway_mirror_arg_topic(&args);
     ngx_http_gateway_mirror_arg_who(&args, op->id);
     ngx_http_gateway_mirror_arg_literal(&args, &op->blob);
+    ngx_http_gateway_mirror_arg_live(&args);
 
     return ngx_http_gateway_mirror_eval(&args,
                                         &ngx_http_gateway_mirror_publish_lua,
-                                        4, handler, op);
+                                        nkeys, handler, op);
 }
 
 
@@ -409,9 +454,7 @@ ngx_http_gateway_mirror_script_delete(ngx_http_gateway_mirror_op_t *op,
 
     ngx_http_gateway_mirror_args(&args, op->mirror, op->pool, &op->name);
 
-    ngx_http_gateway_mirror_arg_key(&args, "m:", &op->name);
-    ngx_http_gateway_mirror_arg_key(&args, "l:", &op->name);
-    ngx_http_gateway_mirror_arg_key(&args, "n:", &op->name);
+    (void) ngx_http_gateway_mirror_arg_keys(&args, 1);
 
     ngx_http_gateway_mirror_arg_literal(&args, &ngx_http_gateway_redis_run_id);
     ngx_http_gateway_mirror_arg_literal(&args,
@@ -423,7 +466,7 @@ ngx_http_gateway_mirror_script_delete(ngx_http_gateway_mirror_op_t *op,
 
     return ngx_http_gateway_mirror_eval(&args,
                                         &ngx_http_gateway_mirror_delete_lua,
-                                        3, handler, op);
+                                        2, handler, op);
 }
 
 
@@ -431,14 +474,14 @@ ngx_http_gateway_redis_command_t *
 ngx_http_gateway_mirror_script_fetch(ngx_http_gateway_fetch_t *fetch,
     ngx_http_gateway_redis_handler_pt handler)
 {
+    ngx_uint_t                      nkeys;
     ngx_http_gateway_mirror_args_t  args;
 
     ngx_http_gateway_mirror_args(&args, fetch->mirror, fetch->pool,
                                  &fetch->name);
 
-    ngx_http_gateway_mirror_arg_key(&args, "m:", &fetch->name);
-    ngx_http_gateway_mirror_arg_key(&args, "l:", &fetch->name);
-    ngx_http_gateway_mirror_arg_key(&args, "n:", &fetch->name);
+    nkeys = ngx_http_gateway_mirror_arg_keys(&args,
+                                             fetch->mirror->zone->history);
 
     ngx_http_gateway_mirror_arg_literal(&args, &ngx_http_gateway_redis_run_id);
     ngx_http_gateway_mirror_arg_epoch(&args);
@@ -447,10 +490,11 @@ ngx_http_gateway_mirror_script_fetch(ngx_http_gateway_fetch_t *fetch,
     ngx_http_gateway_mirror_arg_int(&args, fetch->since);
     ngx_http_gateway_mirror_arg_int(&args, NGX_HTTP_GATEWAY_MIRROR_PAGE);
     ngx_http_gateway_mirror_arg_meta_ttl(&args);
+    ngx_http_gateway_mirror_arg_live(&args);
 
     return ngx_http_gateway_mirror_eval(&args,
                                         &ngx_http_gateway_mirror_fetch_lua,
-                                        3, handler, fetch);
+                                        nkeys, handler, fetch);
 }
 
 
@@ -475,11 +519,11 @@ ngx_http_gateway_mirror_script_count(ngx_http_gateway_mirror_t *mirror,
 
     ngx_http_gateway_mirror_args(&args, mirror, pool, name);
 
-    ngx_http_gateway_mirror_arg_key(&args, "n:", name);
+    (void) ngx_http_gateway_mirror_arg_keys(&args, 0);
 
     ngx_http_gateway_mirror_arg(&args, counter, GW_COUNT_LEN);
     ngx_http_gateway_mirror_arg_int(&args, n);
-    ngx_http_gateway_mirror_arg_int(&args, NGX_HTTP_GATEWAY_MIRROR_COUNTS);
+    ngx_http_gateway_mirror_arg_meta_ttl(&args);
     ngx_http_gateway_mirror_arg_topic(&args);
     ngx_http_gateway_mirror_arg(&args, node, GW_EPOCH_LEN);
     ngx_http_gateway_mirror_arg_who(&args, node);

@@ -13,6 +13,7 @@
 #include "ngx_http_gateway_channel.h"
 #include "ngx_http_gateway_header.h"
 #include "ngx_http_gateway_waiting.h"
+#include "ngx_http_gateway_revoke.h"
 #include "../src/envelope.h"
 #include "../src/json_scan.h"
 #include "../src/pattern.h"
@@ -193,6 +194,12 @@ ngx_http_gateway_publisher_handler(ngx_http_request_t *r)
     }
 
     ngx_http_set_ctx(r, ctx, ngx_http_gateway_publisher_module);
+
+    if (ngx_http_gateway_revoke_channel(&ctx->channel)
+        && r->method != NGX_HTTP_POST)
+    {
+        return ngx_http_gateway_publisher_method(r, (u_char *) "POST");
+    }
 
     if (r->method == NGX_HTTP_POST) {
         return ngx_http_gateway_publisher_post(r, ctx);
@@ -557,6 +564,10 @@ ngx_http_gateway_publisher_publish(ngx_http_request_t *r,
 
     if (rc != NGX_OK) {
         return rc;
+    }
+
+    if (ngx_http_gateway_revoke_channel(&ctx->channel)) {
+        return ngx_http_gateway_revoke_request(r, zone, &body);
     }
 
     rc = ngx_http_gateway_message_init(&m, r->pool, &body, ctx->kind);

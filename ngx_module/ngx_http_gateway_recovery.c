@@ -82,7 +82,7 @@ ngx_http_gateway_recovery_answer(ngx_http_gateway_websocket_t *ws,
         ngx_http_gateway_text_literal(t, ",\"isComplete\":false}");
     }
 
-    ngx_http_gateway_v1_end(ws, t, &job->request_id);
+    ngx_http_gateway_v1_end_now(ws, t, &job->request_id);
 }
 
 
@@ -309,7 +309,14 @@ ngx_http_gateway_recovery_start(ngx_http_gateway_websocket_t *ws,
         return;
     }
 
-    job = ngx_http_gateway_recovery_job(ws, &name, request_id);
+    rc = ngx_http_gateway_websocket_sync(ws, &name, 1);
+
+    if (rc == NGX_AGAIN) {
+        return;
+    }
+
+    job = rc == NGX_OK ? ngx_http_gateway_recovery_job(ws, &name, request_id)
+                       : NULL;
 
     if (job == NULL) {
         ngx_http_gateway_v1_error(ws, "unavailable",

@@ -152,6 +152,12 @@ ngx_http_gateway_redis_command_t *ngx_http_gateway_redis_on_master(
     ngx_uint_t argc, ngx_http_gateway_redis_handler_pt handler, void *data);
 
 
+/* The run ids of all masters that commands go to now, one after the other (40
+ * characters each), in pool: what was written under one of them, and has been
+ * moved to another, is not lost. NGX_ERROR: no memory. */
+ngx_int_t ngx_http_gateway_redis_run_ids(ngx_http_gateway_redis_t *redis,
+    ngx_pool_t *pool, ngx_str_t *ids);
+
 /* <prefix>{<bucket>}<what><name> in pool; a name's bucket is its digest's.
  * NGX_ERROR: no memory. */
 ngx_uint_t ngx_http_gateway_redis_bucket(ngx_str_t *name);

@@ -593,6 +593,11 @@ ngx_http_gateway_redis_cluster_error(ngx_http_gateway_redis_t *redis,
                                                   cmd);
 
     case GW_REDIS_TRYAGAIN:
+        /*
+         * Some of the keys are there yet, or none was ever: until the slot
+         * has arrived, for which there is the whole time of the command.
+         */
+        cmd->tries -= ngx_min(cmd->tries, 2);
         return ngx_http_gateway_redis_wait_add(&ctx->wait, cmd);
 
     case GW_REDIS_CLUSTERDOWN:

@@ -199,6 +199,7 @@ ngx_http_gateway_redis_command_free(ngx_http_gateway_redis_command_t *cmd)
 
     if (cmd->large) {
         ngx_free(cmd->large);
+        cmd->large = NULL;
     }
 
     if (redis->nfree == NGX_HTTP_GATEWAY_REDIS_MAX_FREE) {
@@ -338,6 +339,37 @@ ngx_uint_t
 ngx_http_gateway_redis_masters(ngx_http_gateway_redis_t *redis)
 {
     return redis->up ? redis->route->masters(redis) : 0;
+}
+
+
+ngx_int_t
+ngx_http_gateway_redis_run_ids(ngx_http_gateway_redis_t *redis,
+    ngx_pool_t *pool, ngx_str_t *ids)
+{
+    u_char                         *p;
+    ngx_uint_t                      i, n;
+    ngx_http_gateway_redis_link_t  *link;
+
+    n = ngx_http_gateway_redis_masters(redis);
+
+    ids->data = ngx_pnalloc(pool, n * NGX_HTTP_GATEWAY_REDIS_RUN_ID + 1);
+    if (ids->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = ids->data;
+
+    for (i = 0; i < n; i++) {
+        link = redis->route->master(redis, i);
+
+        if (link && link->ready) {
+            p = ngx_cpymem(p, link->run_id, NGX_HTTP_GATEWAY_REDIS_RUN_ID);
+        }
+    }
+
+    ids->len = p - ids->data;
+
+    return NGX_OK;
 }
 
 
@@ -487,9 +519,9 @@ ngx_http_gateway_redis_command_stamp(ngx_http_gateway_redis_link_t *link,
 
 
 void
-ngx_http_gateway_redis_cancel(ngx_http_gateway_redis_command_t *cmd)
+ngx_http_gateway_redis_cancel(ngx_http_gateway_redis_command_t *command)
 {
-    cmd->handler = NULL;
+    command->handler = NULL;
 }
 
 

@@ -327,7 +327,7 @@ ngx_uint_t ngx_http_gateway_redis_link_knows(
  * event loop comes round. */
 ngx_int_t ngx_http_gateway_redis_link_send(
     ngx_http_gateway_redis_link_t *link,
-    ngx_http_gateway_redis_command_t *command);
+    ngx_http_gateway_redis_command_t *cmd);
 
 
 /* What is said on a link besides commands. */
@@ -357,21 +357,21 @@ ngx_int_t ngx_http_gateway_redis_command_on(
     ngx_http_gateway_redis_link_t *link, ngx_str_t *argv, ngx_uint_t argc,
     ngx_http_gateway_redis_handler_pt handler, void *data);
 void ngx_http_gateway_redis_command_free(
-    ngx_http_gateway_redis_command_t *command);
+    ngx_http_gateway_redis_command_t *cmd);
 /* Answered NULL, from an event; in no queue. */
 void ngx_http_gateway_redis_command_lost(
-    ngx_http_gateway_redis_command_t *command);
+    ngx_http_gateway_redis_command_t *cmd);
 /* A reply has come; the command is in no queue. */
 void ngx_http_gateway_redis_command_reply(
     ngx_http_gateway_redis_link_t *link,
-    ngx_http_gateway_redis_command_t *command, redisReply *reply);
+    ngx_http_gateway_redis_command_t *cmd, redisReply *reply);
 void ngx_http_gateway_redis_command_stamp(
     ngx_http_gateway_redis_link_t *link,
-    ngx_http_gateway_redis_command_t *command);
+    ngx_http_gateway_redis_command_t *cmd);
 
 /* Puts a script's text in place of its digest. */
 ngx_int_t ngx_http_gateway_redis_command_text(
-    ngx_http_gateway_redis_command_t *command);
+    ngx_http_gateway_redis_command_t *cmd);
 /* Of the event `lost`. */
 void ngx_http_gateway_redis_lost_handler(ngx_event_t *ev);
 
@@ -401,12 +401,12 @@ void ngx_http_gateway_redis_is_down(ngx_http_gateway_redis_t *redis,
 
 ngx_int_t ngx_http_gateway_redis_share_zone(ngx_conf_t *cf,
     ngx_http_gateway_redis_t *redis);
-/* Takes the lead where nobody has it. */
 /* This worker's commands are not taken, or are: known to all workers. */
 void ngx_http_gateway_redis_share_away(ngx_http_gateway_redis_t *redis,
     ngx_uint_t away);
 /* No worker is away, and the leader is subscribed. */
 ngx_uint_t ngx_http_gateway_redis_share_up(ngx_http_gateway_redis_t *redis);
+/* Takes the lead where nobody has it. */
 void ngx_http_gateway_redis_share_lead(ngx_http_gateway_redis_t *redis);
 /* Called in a living worker for one that is dead, and at one's own end. */
 void ngx_http_gateway_redis_share_died(ngx_http_gateway_redis_t *redis,

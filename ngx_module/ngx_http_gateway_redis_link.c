@@ -572,6 +572,8 @@ ngx_http_gateway_redis_link_parse(ngx_http_gateway_redis_link_t *link)
             break;
         }
 
+        /* not with each byte: those of a reply without end say nothing */
+        link->heard = ngx_current_msec;
         link->reply_bytes = 0;
         link->reply_elements = 0;
 
@@ -625,7 +627,6 @@ ngx_http_gateway_redis_link_read(ngx_event_t *rev)
             return;
         }
 
-        link->heard = ngx_current_msec;
         link->reply_bytes += n;
 
         if (link->reply_bytes > NGX_HTTP_GATEWAY_REDIS_MAX_REPLY) {

@@ -23,6 +23,9 @@ typedef struct {
     /* the master's; the other was the last one's, or is the next one's */
     ngx_http_gateway_redis_place_t      places[2];
     ngx_http_gateway_redis_place_t     *place;       /* NULL: not yet known */
+
+    uint32_t                            reason;      /* digest of what was
+                                                      * logged, 0: nothing */
 } ngx_http_gateway_redis_sentinel_ctx_t;
 
 
@@ -47,6 +50,7 @@ static void
 ngx_http_gateway_redis_sentinel_failed(ngx_http_gateway_redis_t *redis,
     ngx_http_gateway_redis_link_t *link)
 {
+    uint32_t                                reason;
     ngx_http_gateway_redis_server_t        *server;
     ngx_http_gateway_redis_sentinel_ctx_t  *ctx;
 
@@ -62,7 +66,11 @@ ngx_http_gateway_redis_sentinel_failed(ngx_http_gateway_redis_t *redis,
         ngx_str_null(&server->password);
     }
 
-    if (ctx->ask.failures == 0) {
+    reason = ngx_murmur_hash2((u_char *) link->reason,
+                              ngx_strlen(link->reason));
+
+    if (ctx->reason != reason) {
+        ctx->reason = reason;
         ngx_log_error(NGX_LOG_INFO, ngx_cycle->log, 0,
                       "gateway_redis \"%V\": Sentinel %V: %s",
                       &redis->conf.name, &server->name, link->reason);
@@ -199,6 +207,8 @@ ngx_http_gateway_redis_sentinel_answer(ngx_http_gateway_redis_t *redis,
         ngx_http_gateway_redis_sentinel_failed(redis, &ctx->ask.link);
         return NGX_ERROR;
     }
+
+    ctx->reason = 0;
 
     if (ctx->place == NULL
         || !ngx_http_gateway_redis_place_is(ctx->place, &host))

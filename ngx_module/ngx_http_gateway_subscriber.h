@@ -12,6 +12,10 @@
 /* Ends all connections of a worker that is ending. */
 void ngx_http_gateway_websocket_exit(void);
 
+/* Goes on with a handshake whose channels have been joined; rc: NGX_OK, or a
+ * status. */
+void ngx_http_gateway_subscriber_resume(ngx_http_request_t *r, ngx_int_t rc);
+
 void ngx_http_gateway_subscriber_opened(
     ngx_http_gateway_subscriber_loc_conf_t *conf);
 void ngx_http_gateway_subscriber_closed(

@@ -16,6 +16,10 @@
 
 
 static ngx_int_t ngx_http_gateway_subscriber_handler(ngx_http_request_t *r);
+static ngx_int_t ngx_http_gateway_subscriber_hold(ngx_http_request_t *r);
+static void ngx_http_gateway_subscriber_held(ngx_http_request_t *r);
+static ngx_int_t ngx_http_gateway_subscriber_answer(ngx_http_request_t *r,
+    ngx_str_t *key, ngx_str_t *protocol);
 static ngx_int_t ngx_http_gateway_subscriber_wait(ngx_http_request_t *r);
 static void ngx_http_gateway_subscriber_write(ngx_http_request_t *r);
 static ngx_int_t ngx_http_gateway_subscriber_add_variables(ngx_conf_t *cf);
@@ -143,7 +147,6 @@ ngx_http_gateway_subscriber_handler(ngx_http_request_t *r)
     ngx_int_t                                rc;
     ngx_str_t                                key, protocol;
     ngx_uint_t                               json;
-    ngx_connection_t                        *c;
     ngx_http_gateway_websocket_t            *ws;
     ngx_http_gateway_subscriber_loc_conf_t  *conf;
 
@@ -179,10 +182,100 @@ ngx_http_gateway_subscriber_handler(ngx_http_request_t *r)
     if (!ngx_http_gateway_jwt_awaits_message(r)) {
         rc = ngx_http_gateway_websocket_open(ws, r);
 
+        if (rc == NGX_AGAIN) {
+            return ngx_http_gateway_subscriber_hold(r);
+        }
+
         if (rc != NGX_OK) {
             return rc;
         }
     }
+
+    return ngx_http_gateway_subscriber_answer(r, &key, &protocol);
+}
+
+
+/* While its channels come into step; the timer is there for a worker that is
+ * ending, which else would not wait. */
+
+static ngx_int_t
+ngx_http_gateway_subscriber_hold(ngx_http_request_t *r)
+{
+    ngx_connection_t          *c;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    c = r->connection;
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    r->read_event_handler = ngx_http_test_reading;
+    r->write_event_handler = ngx_http_gateway_subscriber_held;
+
+    ngx_add_timer(c->write, clcf->send_timeout);
+
+    if (c->read->ready) {
+        ngx_post_event(c->read, &ngx_posted_events);
+
+    } else if (ngx_handle_read_event(c->read, 0) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    r->main->count++;
+
+    return NGX_DONE;
+}
+
+
+static void
+ngx_http_gateway_subscriber_held(ngx_http_request_t *r)
+{
+    ngx_connection_t  *c;
+
+    c = r->connection;
+
+    if (c->write->timedout) {
+        ngx_log_error(NGX_LOG_ERR, c->log, NGX_ETIMEDOUT,
+                      "gateway_subscriber: the channels do not come into step");
+        c->timedout = 1;
+        ngx_http_finalize_request(r, NGX_HTTP_REQUEST_TIME_OUT);
+    }
+}
+
+
+void
+ngx_http_gateway_subscriber_resume(ngx_http_request_t *r, ngx_int_t rc)
+{
+    ngx_str_t          key, protocol;
+    ngx_uint_t         json;
+    ngx_connection_t  *c;
+
+    c = r->connection;
+
+    r->read_event_handler = ngx_http_block_reading;
+    r->write_event_handler = ngx_http_request_empty_handler;
+
+    if (c->write->timer_set) {
+        ngx_del_timer(c->write);
+    }
+
+    if (rc == NGX_OK) {
+        /* they say what they have said before */
+        (void) ngx_http_gateway_handshake_check(r, &key);
+        (void) ngx_http_gateway_handshake_protocol(r, &protocol, &json);
+
+        rc = ngx_http_gateway_subscriber_answer(r, &key, &protocol);
+    }
+
+    ngx_http_finalize_request(r, rc);
+    ngx_http_run_posted_requests(c);
+}
+
+
+static ngx_int_t
+ngx_http_gateway_subscriber_answer(ngx_http_request_t *r, ngx_str_t *key,
+    ngx_str_t *protocol)
+{
+    ngx_int_t          rc;
+    ngx_connection_t  *c;
 
     c = r->connection;
 
@@ -190,7 +283,7 @@ ngx_http_gateway_subscriber_handler(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    rc = ngx_http_gateway_handshake_answer(r, &key, &protocol);
+    rc = ngx_http_gateway_handshake_answer(r, key, protocol);
 
     if (rc == NGX_ERROR || rc > NGX_OK) {
         return rc;
@@ -210,7 +303,8 @@ ngx_http_gateway_subscriber_handler(ngx_http_request_t *r)
 
     r->main->count++;
 
-    ngx_http_gateway_websocket_upgrade(ws);
+    ngx_http_gateway_websocket_upgrade(ngx_http_get_module_ctx(r,
+                                         ngx_http_gateway_subscriber_module));
 
     return NGX_DONE;
 }

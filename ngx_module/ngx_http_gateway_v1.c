@@ -62,12 +62,10 @@ ngx_http_gateway_v1_begin(char *type)
 }
 
 
-void
-ngx_http_gateway_v1_end(ngx_http_gateway_websocket_t *ws,
-    ngx_http_gateway_text_t *t, gw_str_t *request_id)
+static ngx_int_t
+ngx_http_gateway_v1_finish(ngx_http_gateway_websocket_t *ws,
+    ngx_http_gateway_text_t *t, gw_str_t *request_id, ngx_str_t *message)
 {
-    ngx_str_t  message;
-
     ngx_http_gateway_text_literal(t, ",\"timestamp\":");
     ngx_http_gateway_text_time(t, ngx_http_gateway_time_ms());
 
@@ -81,14 +79,43 @@ ngx_http_gateway_v1_end(ngx_http_gateway_websocket_t *ws,
     if (t->failed) {
         ngx_http_gateway_client_lose(&ws->client,
                                      NGX_HTTP_GATEWAY_LOST_MEMORY);
-        return;
+        return NGX_ERROR;
     }
 
-    message.data = t->data;
-    message.len = t->len;
+    message->data = t->data;
+    message->len = t->len;
 
-    ngx_http_gateway_client_queue(&ws->client, GW_WS_TEXT, &message);
-    ngx_http_gateway_client_check(&ws->client);
+    return NGX_OK;
+}
+
+
+void
+ngx_http_gateway_v1_end_now(ngx_http_gateway_websocket_t *ws,
+    ngx_http_gateway_text_t *t, gw_str_t *request_id)
+{
+    ngx_str_t  message;
+
+    if (ngx_http_gateway_v1_finish(ws, t, request_id, &message) == NGX_OK) {
+        ngx_http_gateway_client_queue(&ws->client, GW_WS_TEXT, &message);
+        ngx_http_gateway_client_check(&ws->client);
+    }
+}
+
+
+void
+ngx_http_gateway_v1_end(ngx_http_gateway_websocket_t *ws,
+    ngx_http_gateway_text_t *t, gw_str_t *request_id)
+{
+    ngx_str_t  message;
+
+    if (ws->waits == NULL || !ngx_http_gateway_waits_turns(ws->waits)) {
+        ngx_http_gateway_v1_end_now(ws, t, request_id);
+
+    } else if (ngx_http_gateway_v1_finish(ws, t, request_id, &message)
+               == NGX_OK)
+    {
+        ngx_http_gateway_waits_answer(ws, &message);
+    }
 }
 
 
@@ -537,8 +564,7 @@ ngx_http_gateway_v1_publish_options(gw_json_t *v, gw_message_t *m,
 
 static void
 ngx_http_gateway_v1_conflict(ngx_http_gateway_websocket_t *ws,
-    ngx_str_t *name, ngx_http_gateway_channel_info_t *info,
-    gw_str_t *request_id)
+    ngx_http_gateway_channel_info_t *info, gw_str_t *request_id)
 {
     u_char     buf[sizeof("{\"sequenceNumber\":}") + NGX_INT64_LEN];
     ngx_str_t  details;
@@ -564,7 +590,6 @@ ngx_http_gateway_v1_publish(ngx_http_gateway_websocket_t *ws,
     ngx_str_t                         name;
     gw_json_t                         v[NGX_HTTP_GATEWAY_V1_MEMBERS];
     gw_message_t                      m;
-    ngx_http_gateway_text_t          *t;
     ngx_http_gateway_channel_info_t   info;
 
     ngx_memzero(&m, sizeof(m));
@@ -596,13 +621,24 @@ ngx_http_gateway_v1_publish(ngx_http_gateway_websocket_t *ws,
         return;
     }
 
-    m.origin = ws->client.origin;
+    rc = ngx_http_gateway_websocket_publish(ws, &name, &m, expected, &info,
+                                            request_id);
 
-    rc = ngx_http_gateway_channel_publish(ws->conf->zone, &name, &m, expected,
-                                          &info);
+    if (rc != NGX_AGAIN) {
+        ngx_http_gateway_v1_published(ws, &name, rc, &info, request_id);
+    }
+}
+
+
+void
+ngx_http_gateway_v1_published(ngx_http_gateway_websocket_t *ws,
+    ngx_str_t *name, ngx_int_t rc, ngx_http_gateway_channel_info_t *info,
+    gw_str_t *request_id)
+{
+    ngx_http_gateway_text_t  *t;
 
     if (rc == NGX_DECLINED) {
-        ngx_http_gateway_v1_conflict(ws, &name, &info, request_id);
+        ngx_http_gateway_v1_conflict(ws, info, request_id);
         return;
     }
 
@@ -613,7 +649,7 @@ ngx_http_gateway_v1_publish(ngx_http_gateway_websocket_t *ws,
     }
 
     t = ngx_http_gateway_v1_begin("published");
-    ngx_http_gateway_v1_state(t, &name, &info);
+    ngx_http_gateway_v1_state(t, name, info);
     ngx_http_gateway_text_literal(t, "}");
     ngx_http_gateway_v1_end(ws, t, request_id);
 }

@@ -57,6 +57,7 @@ struct ngx_http_gateway_asked_s {
     ngx_http_gateway_asked_t    *next;       /* of its bucket */
     ngx_str_t                    name;
     gw_str_t                     text;       /* as written */
+    ngx_uint_t                   forbidden;
     ngx_http_gateway_join_t      join;
 };
 
@@ -66,6 +67,7 @@ typedef struct {
     gw_json_t                    since;
     ngx_uint_t                   no_echo;
     ngx_array_t                  asked;      /* of pointers */
+    ngx_array_t                  names;      /* ngx_str_t, of those allowed */
     ngx_array_t                  joined;     /* ngx_http_gateway_joined_t */
     ngx_array_t                  forbidden;  /* gw_str_t, as written */
     ngx_array_t                  failed;
@@ -74,6 +76,7 @@ typedef struct {
 
 
 static char  ngx_http_gateway_v1_no_memory[] = "no memory";
+static char  ngx_http_gateway_v1_later[] = "";  /* it comes again */
 
 
 static ngx_http_gateway_asked_t **
@@ -288,10 +291,10 @@ ngx_http_gateway_v1_push(ngx_array_t *array, gw_str_t *text)
 
 
 static ngx_int_t
-ngx_http_gateway_v1_subscribe_one(ngx_http_gateway_websocket_t *ws,
+ngx_http_gateway_v1_subscribe_check(ngx_http_gateway_websocket_t *ws,
     ngx_http_gateway_v1_subscribe_t *sub, ngx_http_gateway_asked_t *asked)
 {
-    ngx_http_gateway_joined_t  *j;
+    ngx_str_t  *name;
 
     /* what was joined unasked may be asked for again, with options */
 
@@ -299,7 +302,29 @@ ngx_http_gateway_v1_subscribe_one(ngx_http_gateway_websocket_t *ws,
                                   &asked->name)
         && !ngx_http_gateway_client_joined(&ws->client, &asked->name))
     {
+        asked->forbidden = 1;
         return ngx_http_gateway_v1_push(&sub->forbidden, &asked->text);
+    }
+
+    name = ngx_array_push(&sub->names);
+    if (name == NULL) {
+        return NGX_ERROR;
+    }
+
+    *name = asked->name;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_gateway_v1_subscribe_one(ngx_http_gateway_websocket_t *ws,
+    ngx_http_gateway_v1_subscribe_t *sub, ngx_http_gateway_asked_t *asked)
+{
+    ngx_http_gateway_joined_t  *j;
+
+    if (asked->forbidden) {
+        return NGX_OK;
     }
 
     j = ngx_array_push(&sub->joined);
@@ -371,6 +396,7 @@ ngx_http_gateway_v1_subscribe_init(ngx_http_gateway_v1_subscribe_t *sub,
 
     if (ngx_array_init(&sub->asked, pool, 4,
                        sizeof(ngx_http_gateway_asked_t *)) != NGX_OK
+        || ngx_array_init(&sub->names, pool, 4, sizeof(ngx_str_t)) != NGX_OK
         || ngx_array_init(&sub->joined, pool, 4,
                           sizeof(ngx_http_gateway_joined_t)) != NGX_OK
         || ngx_array_init(&sub->forbidden, pool, 4, sizeof(gw_str_t)) != NGX_OK
@@ -405,6 +431,42 @@ ngx_http_gateway_v1_subscribe_answer(ngx_http_gateway_websocket_t *ws,
 }
 
 
+/* Which of them are allowed, and whether those are in step. NULL, or what is
+ * wrong. */
+
+static char *
+ngx_http_gateway_v1_subscribe_sync(ngx_http_gateway_websocket_t *ws,
+    ngx_http_gateway_v1_subscribe_t *sub)
+{
+    ngx_int_t                   rc;
+    ngx_uint_t                  i;
+    ngx_http_gateway_asked_t  **asked;
+
+    asked = sub->asked.elts;
+
+    for (i = 0; i < sub->asked.nelts; i++) {
+        if (ngx_http_gateway_v1_subscribe_check(ws, sub, asked[i])
+            != NGX_OK)
+        {
+            return ngx_http_gateway_v1_no_memory;
+        }
+    }
+
+    if (sub->names.nelts == 0) {
+        return NULL;
+    }
+
+    rc = ngx_http_gateway_websocket_sync(ws, sub->names.elts,
+                                         sub->names.nelts);
+
+    if (rc == NGX_AGAIN) {
+        return ngx_http_gateway_v1_later;
+    }
+
+    return rc == NGX_OK ? NULL : ngx_http_gateway_v1_no_memory;
+}
+
+
 /* All is checked before any is joined: a malformed request does nothing. */
 
 static char *
@@ -423,6 +485,10 @@ ngx_http_gateway_v1_subscribe_all(ngx_http_gateway_websocket_t *ws,
 
     if (err == NULL) {
         err = ngx_http_gateway_v1_since(sub);
+    }
+
+    if (err == NULL) {
+        err = ngx_http_gateway_v1_subscribe_sync(ws, sub);
     }
 
     if (err) {
@@ -466,7 +532,7 @@ ngx_http_gateway_v1_subscribe(ngx_http_gateway_websocket_t *ws,
     } else if (err == ngx_http_gateway_v1_no_memory) {
         ngx_http_gateway_v1_error(ws, "unavailable", err, NULL, request_id);
 
-    } else {
+    } else if (err != ngx_http_gateway_v1_later) {
         ngx_http_gateway_v1_bad(ws, err, request_id);
     }
 

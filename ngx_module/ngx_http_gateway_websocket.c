@@ -108,6 +108,12 @@ ngx_http_gateway_websocket_tick(ngx_http_gateway_websocket_t *ws)
     switch (ws->state) {
 
     case NGX_HTTP_GATEWAY_WS_AUTH:
+
+        if (ws->waits) {
+            /* a token has come: it is the channels that take their time */
+            break;
+        }
+
         ngx_http_gateway_websocket_close(ws, NGX_HTTP_GATEWAY_CLOSE_TIMEOUT,
                                          "no token came in time");
         return;
@@ -128,6 +134,11 @@ ngx_http_gateway_websocket_tick(ngx_http_gateway_websocket_t *ws)
                                          NGX_HTTP_GATEWAY_CLOSE_UNAUTHORIZED,
                                          "the token has expired");
         return;
+    }
+
+    if (ngx_http_gateway_websocket_paused(ws)) {
+        /* nobody listens to it */
+        ws->heard = ngx_current_msec;
     }
 
     if (ws->conf->ping) {
@@ -178,6 +189,10 @@ ngx_http_gateway_websocket_read_handler(ngx_event_t *rev)
 
     for (i = 0; i < NGX_HTTP_GATEWAY_READS; i++) {
 
+        if (ngx_http_gateway_websocket_paused(ws)) {
+            break;
+        }
+
         n = c->recv(c, ngx_http_gateway_read_buffer,
                     NGX_HTTP_GATEWAY_READ_SIZE);
 
@@ -227,6 +242,17 @@ ngx_http_gateway_websocket_ended(ngx_http_gateway_websocket_t *ws, ssize_t n)
 
     rev = ws->client.connection->read;
 
+    if (n == 0 && ngx_http_gateway_waits_end(ws)) {
+
+        if (ngx_handle_read_event(rev, NGX_CLOSE_EVENT) != NGX_OK) {
+            ngx_http_gateway_websocket_finish(ws);
+            return;
+        }
+
+        (void) ngx_http_gateway_websocket_after(ws);
+        return;
+    }
+
     ws->deaf = 1;
     ws->peer_closed = 1;
 
@@ -245,6 +271,7 @@ ngx_http_gateway_websocket_ended(ngx_http_gateway_websocket_t *ws, ssize_t n)
         ws->state = NGX_HTTP_GATEWAY_WS_CLOSING;
         ngx_http_gateway_client_leave_all(&ws->client);
         ngx_http_gateway_recovery_free(ws);
+        ngx_http_gateway_waits_drop(ws);
     }
 
     if (ws->client.lost
@@ -405,10 +432,8 @@ ngx_http_gateway_websocket_raw(ngx_http_gateway_websocket_t *ws,
                                        : NGX_HTTP_GATEWAY_BODY_ANY);
 
     if (rc == NGX_OK) {
-        m.origin = ws->client.origin;
-
-        (void) ngx_http_gateway_channel_publish(ws->conf->zone, &ws->channel,
-                                                &m, -1, &info);
+        (void) ngx_http_gateway_websocket_publish(ws, &ws->channel, &m, -1,
+                                                  &info, NULL);
     }
 
     ngx_destroy_pool(pool);
@@ -437,7 +462,7 @@ ngx_http_gateway_websocket_message(ngx_http_gateway_websocket_t *ws,
     }
 
     if (ws->json) {
-        ngx_http_gateway_v1_message(ws, opcode, &message);
+        ngx_http_gateway_waits_message(ws, opcode, &message);
 
     } else {
         ngx_http_gateway_websocket_raw(ws, opcode, &message);
@@ -520,10 +545,14 @@ ngx_http_gateway_websocket_data(ngx_http_gateway_websocket_t *ws,
 
 /* The peer's Close: the answer to ours, or the first one. */
 
-static void
+void
 ngx_http_gateway_websocket_peer_close(ngx_http_gateway_websocket_t *ws,
-    gw_ws_event_t *ev)
+    ngx_uint_t code)
 {
+    if (ngx_http_gateway_waits_close(ws, code)) {
+        return;
+    }
+
     ws->peer_closed = 1;
     ws->deaf = 1;
 
@@ -531,7 +560,7 @@ ngx_http_gateway_websocket_peer_close(ngx_http_gateway_websocket_t *ws,
         return;
     }
 
-    ngx_http_gateway_websocket_close(ws, ev->code, NULL);
+    ngx_http_gateway_websocket_close(ws, code, NULL);
 }
 
 
@@ -545,6 +574,18 @@ ngx_http_gateway_websocket_input(ngx_http_gateway_websocket_t *ws, u_char *p,
     gw_ws_event_t   ev;
 
     for (end = p + n; p < end && !ws->deaf; /* void */) {
+
+        if (ngx_http_gateway_websocket_paused(ws)) {
+
+            if (ngx_http_gateway_waits_keep(ws, p, end - p) != NGX_OK) {
+                ws->deaf = 1;
+                ngx_http_gateway_websocket_close(ws,
+                                             NGX_HTTP_GATEWAY_CLOSE_TRY_LATER,
+                                                 "no memory");
+            }
+
+            return;
+        }
 
         if (ws->client.out_size > ws->client.send_buffer / 2) {
             /* one who asks much at once is not slow for that */
@@ -589,7 +630,7 @@ ngx_http_gateway_websocket_input(ngx_http_gateway_websocket_t *ws, u_char *p,
             break;
 
         case GW_WS_EV_CLOSE:
-            ngx_http_gateway_websocket_peer_close(ws, &ev);
+            ngx_http_gateway_websocket_peer_close(ws, ev.code);
             break;
         }
     }
@@ -622,6 +663,7 @@ ngx_http_gateway_websocket_close(ngx_http_gateway_websocket_t *ws,
 
     ngx_http_gateway_client_leave_all(&ws->client);
     ngx_http_gateway_recovery_free(ws);
+    ngx_http_gateway_waits_drop(ws);
 
     payload.data = buf;
     payload.len = 0;
@@ -666,6 +708,7 @@ ngx_http_gateway_websocket_lost(ngx_http_gateway_client_t *client,
     }
 
     ngx_http_gateway_client_overflow(client);
+    ngx_http_gateway_waits_drop(ws);
 
     if (ws->json) {
         ngx_http_gateway_v1_reconnecting(ws, "too slow");

@@ -60,6 +60,7 @@ typedef enum {
 
 
 typedef struct ngx_http_gateway_recovery_s  ngx_http_gateway_recovery_t;
+typedef struct ngx_http_gateway_waits_s  ngx_http_gateway_waits_t;
 
 
 typedef struct {
@@ -83,6 +84,7 @@ typedef struct {
     unsigned                      peer_closed:1;
     unsigned                      shut:1;       /* our Close has gone out */
     unsigned                      failed:1;     /* lost in the handshake */
+    unsigned                      revoked:1;    /* in the handshake */
 
     ngx_http_gateway_parts_t     *message;      /* one in several parts */
 
@@ -102,12 +104,14 @@ typedef struct {
     ngx_str_t                     user;         /* data NULL: none */
     time_t                        expires;      /* claim exp, 0: never */
     time_t                        ends;         /* with leeway; 0: never */
+    ngx_http_gateway_jwt_watch_t *watch;        /* NULL: not to be revoked */
     time_t                        opened;
     ngx_msec_t                    heard;        /* when bytes last came */
     ngx_msec_t                    ping_at;
     uint32_t                      refused;      /* raw messages in a row */
     uint32_t                      close_code;
     ngx_http_gateway_recovery_t  *recovery;
+    ngx_http_gateway_waits_t     *waits;        /* NULL: for nothing */
     ngx_str_t                     request_id;   /* of a renewal under way */
 
     uint64_t                      bytes_in;
@@ -129,10 +133,16 @@ ngx_http_gateway_websocket_t *ngx_http_gateway_websocket_create(
 
 /*
  * Joins the channels of the request's location and arguments, and queues
- * what a client is told on opening. NGX_OK, 400, 403, 500 or 503.
+ * what a client is told on opening. NGX_OK, 400, 403, 500 or 503; NGX_AGAIN:
+ * the channels come into step first, and ngx_http_gateway_subscriber_resume()
+ * or ngx_http_gateway_websocket_admit() is called when they have been joined.
  */
 ngx_int_t ngx_http_gateway_websocket_open(ngx_http_gateway_websocket_t *ws,
     ngx_http_request_t *r);
+
+/* The second half of it, with the names of the channels. */
+ngx_int_t ngx_http_gateway_websocket_join(ngx_http_gateway_websocket_t *ws,
+    ngx_array_t *names);
 
 /* The 101 is sent: takes the connection over, in an event of its own. */
 void ngx_http_gateway_websocket_upgrade(ngx_http_gateway_websocket_t *ws);
@@ -146,6 +156,10 @@ void ngx_http_gateway_websocket_close(ngx_http_gateway_websocket_t *ws,
  * request. */
 void ngx_http_gateway_websocket_authenticated(
     ngx_http_gateway_websocket_t *ws);
+
+/* The same, when the channels have been joined or not: rc says. */
+void ngx_http_gateway_websocket_admit(ngx_http_gateway_websocket_t *ws,
+    ngx_int_t rc);
 
 /* Sets the timer for the next ping or the token's end. */
 void ngx_http_gateway_websocket_schedule(ngx_http_gateway_websocket_t *ws);
@@ -163,6 +177,8 @@ void ngx_http_gateway_websocket_lost(ngx_http_gateway_client_t *client,
     ngx_http_gateway_lost_e reason);
 void ngx_http_gateway_websocket_input(ngx_http_gateway_websocket_t *ws,
     u_char *p, size_t n);
+void ngx_http_gateway_websocket_peer_close(ngx_http_gateway_websocket_t *ws,
+    ngx_uint_t code);
 
 /* Sends what has been queued, and ends a connection that has nothing more to
  * say. NGX_DONE: it has ended, and is gone. */
@@ -218,6 +234,15 @@ ngx_http_gateway_text_t *ngx_http_gateway_v1_begin(char *type);
 void ngx_http_gateway_v1_end(ngx_http_gateway_websocket_t *ws,
     ngx_http_gateway_text_t *text, gw_str_t *request_id);
 
+/* The same out of turn: it overtakes the answers to what is under way. */
+void ngx_http_gateway_v1_end_now(ngx_http_gateway_websocket_t *ws,
+    ngx_http_gateway_text_t *text, gw_str_t *request_id);
+
+/* The answer to publish; rc as of ngx_http_gateway_channel_publish(). */
+void ngx_http_gateway_v1_published(ngx_http_gateway_websocket_t *ws,
+    ngx_str_t *name, ngx_int_t rc, ngx_http_gateway_channel_info_t *info,
+    gw_str_t *request_id);
+
 /* code: one of the contract's; details: JSON or NULL */
 void ngx_http_gateway_v1_error(ngx_http_gateway_websocket_t *ws, char *code,
     char *message, ngx_str_t *details, gw_str_t *request_id);
@@ -227,12 +252,65 @@ void ngx_http_gateway_v1_bad(ngx_http_gateway_websocket_t *ws, char *message,
     gw_str_t *request_id);
 
 
+/* Waiting for Redis: ngx_http_gateway_websocket_wait.c */
+
+/*
+ * Publishes for the client. NGX_AGAIN: it is under way, or the client is
+ * lost; ngx_http_gateway_v1_published() is called in its turn, unless
+ * request_id is NULL. Anything else is the outcome.
+ */
+ngx_int_t ngx_http_gateway_websocket_publish(ngx_http_gateway_websocket_t *ws,
+    ngx_str_t *name, gw_message_t *m, int64_t expected,
+    ngx_http_gateway_channel_info_t *info, gw_str_t *request_id);
+
+/*
+ * Before a message joins channels or reads them. NGX_OK: they are in step,
+ * and what the client has published is; NGX_AGAIN: leave it, the message will
+ * come again; NGX_ERROR: no memory.
+ */
+ngx_int_t ngx_http_gateway_websocket_sync(ngx_http_gateway_websocket_t *ws,
+    ngx_str_t *names, ngx_uint_t n);
+
+/* The same before opening; the names (ngx_str_t) are the request's. */
+ngx_int_t ngx_http_gateway_waits_open(ngx_http_gateway_websocket_t *ws,
+    ngx_array_t *names);
+
+/* Hands a v1 message on, and keeps it where it has to wait. */
+void ngx_http_gateway_waits_message(ngx_http_gateway_websocket_t *ws,
+    ngx_uint_t opcode, ngx_str_t *message);
+
+/* Whether nothing is to be decoded or read now. */
+#define ngx_http_gateway_websocket_paused(ws)                                \
+    ((ws)->waits && ngx_http_gateway_waits_paused((ws)->waits))
+
+ngx_uint_t ngx_http_gateway_waits_paused(ngx_http_gateway_waits_t *waits);
+
+/* Keeps what was read, while it is paused. NGX_OK or NGX_ERROR. */
+ngx_int_t ngx_http_gateway_waits_keep(ngx_http_gateway_websocket_t *ws,
+    u_char *p, size_t len);
+
+/* Whether answers wait for their turn; lets one more wait behind them. */
+ngx_uint_t ngx_http_gateway_waits_turns(ngx_http_gateway_waits_t *waits);
+void ngx_http_gateway_waits_answer(ngx_http_gateway_websocket_t *ws,
+    ngx_str_t *answer);
+
+/* Whether the peer's Close, or its end, waits for answers; it comes again. */
+ngx_uint_t ngx_http_gateway_waits_close(ngx_http_gateway_websocket_t *ws,
+    ngx_uint_t code);
+ngx_uint_t ngx_http_gateway_waits_end(ngx_http_gateway_websocket_t *ws);
+
+/* Gives up what is waited for, but for what was read; frees all. */
+void ngx_http_gateway_waits_drop(ngx_http_gateway_websocket_t *ws);
+void ngx_http_gateway_waits_free(ngx_http_gateway_websocket_t *ws);
+
+
 /* Tokens that come as messages: ngx_http_gateway_websocket_auth.c */
 
 void ngx_http_gateway_websocket_token(ngx_http_gateway_websocket_t *ws,
     ngx_str_t *token, gw_str_t *request_id);
 ngx_int_t ngx_http_gateway_websocket_identify(
     ngx_http_gateway_websocket_t *ws, ngx_http_request_t *r);
+void ngx_http_gateway_websocket_revoked(void *data);
 
 
 /* recovery:request: ngx_http_gateway_recovery.c */

@@ -37,6 +37,13 @@ ngx_http_gateway_websocket_identify(ngx_http_gateway_websocket_t *ws,
     ws->expires = identity->expires;
     ws->ends = identity->ends;
 
+    if (ngx_http_gateway_jwt_watch(r, &ws->watch,
+                                   ngx_http_gateway_websocket_revoked, ws)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
     if (identity->subject.data == NULL || ws->user.data) {
         return NGX_OK;
     }
@@ -51,6 +58,26 @@ ngx_http_gateway_websocket_identify(ngx_http_gateway_websocket_t *ws,
     ws->user.len = identity->subject.len;
 
     return NGX_OK;
+}
+
+
+/* The token that it was opened with, or the last that renewed it. */
+
+void
+ngx_http_gateway_websocket_revoked(void *data)
+{
+    ngx_http_gateway_websocket_t *ws = data;
+
+    if (ws->state == NGX_HTTP_GATEWAY_WS_HANDSHAKE) {
+        /* the 101 goes first */
+        ws->revoked = 1;
+        return;
+    }
+
+    ngx_http_gateway_websocket_close(ws, NGX_HTTP_GATEWAY_CLOSE_UNAUTHORIZED,
+                                     "the token has been revoked");
+
+    (void) ngx_http_gateway_websocket_after(ws);
 }
 
 
@@ -256,7 +283,11 @@ ngx_http_gateway_websocket_renewed(ngx_http_gateway_websocket_t *ws,
         if (!ngx_http_gateway_websocket_same_user(ws, identity)) {
             why = "the token is somebody else's";
 
-        } else if (ngx_http_gateway_allow_renew(r, &ws->allow) != NGX_OK) {
+        } else if (ngx_http_gateway_allow_renew(r, &ws->allow) != NGX_OK
+                   || ngx_http_gateway_jwt_watch(r, &ws->watch,
+                                     ngx_http_gateway_websocket_revoked, ws)
+                      != NGX_OK)
+        {
             why = "no memory";
 
         } else {

@@ -10,6 +10,7 @@
 #include <openssl/rand.h>
 
 #include "ngx_http_gateway_request.h"
+#include "ngx_http_gateway_revoke.h"
 #include "ngx_http_gateway_subscriber.h"
 
 
@@ -78,12 +79,17 @@ ngx_http_gateway_websocket_create(ngx_http_request_t *r,
 void
 ngx_http_gateway_websocket_free(ngx_http_gateway_websocket_t *ws)
 {
+    ngx_http_gateway_waits_free(ws);
     ngx_http_gateway_client_close(&ws->client);
     ngx_http_gateway_allow_free(&ws->allow);
     ngx_http_gateway_recovery_free(ws);
 
     if (ws->renewal) {
         ngx_http_gateway_request_destroy(ws->renewal);
+    }
+
+    if (ws->watch) {
+        ngx_http_gateway_jwt_unwatch(ws->watch);
     }
 
     if (ws->limits) {
@@ -136,7 +142,7 @@ ngx_http_gateway_websocket_cleanup(void *data)
 
 
 static ngx_int_t
-ngx_http_gateway_websocket_join(ngx_http_gateway_websocket_t *ws,
+ngx_http_gateway_websocket_join_one(ngx_http_gateway_websocket_t *ws,
     ngx_array_t *joined, ngx_str_t *name)
 {
     ngx_http_gateway_join_t     join;
@@ -161,15 +167,63 @@ ngx_http_gateway_websocket_join(ngx_http_gateway_websocket_t *ws,
 }
 
 
+ngx_int_t
+ngx_http_gateway_websocket_join(ngx_http_gateway_websocket_t *ws,
+    ngx_array_t *names)
+{
+    ngx_int_t    rc;
+    ngx_str_t   *name;
+    ngx_uint_t   i;
+    ngx_array_t  joined;
+
+    if (ngx_array_init(&joined, ws->request->pool, 2,
+                       sizeof(ngx_http_gateway_joined_t))
+        != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    name = names->elts;
+
+    for (i = 0; i < names->nelts; i++) {
+
+        if (ngx_http_gateway_client_joined(&ws->client, &name[i])) {
+            continue;
+        }
+
+        rc = ngx_http_gateway_websocket_join_one(ws, &joined, &name[i]);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    if (ws->channel.len) {
+        ws->channel = *ngx_http_gateway_client_channel(&ws->client,
+                                                       &ws->channel);
+    }
+
+    if (ws->json) {
+        /* before what the channels have: that waits for the queue */
+        ngx_http_gateway_v1_established(ws);
+    }
+
+    if (ws->json && joined.nelts) {
+        ngx_http_gateway_v1_subscribed(ws, joined.elts, joined.nelts, NULL);
+    }
+
+    return NGX_OK;
+}
+
+
 /* Channels that the client names itself, by ?channel= once or more. */
 
 static ngx_int_t
-ngx_http_gateway_websocket_join_args(ngx_http_gateway_websocket_t *ws,
-    ngx_http_request_t *r, ngx_array_t *joined)
+ngx_http_gateway_websocket_args(ngx_http_gateway_websocket_t *ws,
+    ngx_http_request_t *r, ngx_array_t *names)
 {
     u_char     *p, *end, *last, *dst, *src;
-    ngx_int_t   rc;
-    ngx_str_t   name;
+    ngx_str_t   name, *channel;
 
     end = r->args.data + r->args.len;
 
@@ -208,40 +262,39 @@ ngx_http_gateway_websocket_join_args(ngx_http_gateway_websocket_t *ws,
             return NGX_HTTP_FORBIDDEN;
         }
 
-        if (ngx_http_gateway_client_joined(&ws->client, &name)) {
-            continue;
+        channel = ngx_array_push(names);
+        if (channel == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
 
-        rc = ngx_http_gateway_websocket_join(ws, joined, &name);
-
-        if (rc != NGX_OK) {
-            return rc;
-        }
+        *channel = name;
     }
 
     return NGX_OK;
 }
 
 
+/* All is checked before any is joined. */
+
 ngx_int_t
 ngx_http_gateway_websocket_open(ngx_http_gateway_websocket_t *ws,
     ngx_http_request_t *r)
 {
-    ngx_int_t    rc;
-    ngx_str_t    name;
-    ngx_array_t  joined;
+    ngx_int_t     rc;
+    ngx_str_t    *name;
+    ngx_array_t  *names;
 
-    if (ngx_http_gateway_websocket_identify(ws, r) != NGX_OK
+    names = ngx_array_create(r->pool, 2, sizeof(ngx_str_t));
+
+    if (names == NULL
+        || ngx_http_gateway_websocket_identify(ws, r) != NGX_OK
         || ngx_http_gateway_allow_init(r, &ws->allow) != NGX_OK
-        || ngx_http_gateway_limit_messages_init(r, &ws->limits) != NGX_OK
-        || ngx_array_init(&joined, r->pool, 2,
-                          sizeof(ngx_http_gateway_joined_t))
-           != NGX_OK)
+        || ngx_http_gateway_limit_messages_init(r, &ws->limits) != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    rc = ngx_http_gateway_channel_name(r, &name);
+    rc = ngx_http_gateway_channel_name(r, &ws->channel);
 
     if (rc != NGX_OK) {
         ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
@@ -251,32 +304,36 @@ ngx_http_gateway_websocket_open(ngx_http_gateway_websocket_t *ws,
                                   : NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    if (name.len) {
-        rc = ngx_http_gateway_websocket_join(ws, &joined, &name);
-
-        if (rc != NGX_OK) {
-            return rc;
-        }
-
-        ws->channel = *ngx_http_gateway_client_channel(&ws->client, &name);
+    if (ngx_http_gateway_revoke_channel(&ws->channel)) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "gateway_subscriber: nobody can join \"%V\"",
+                      &ws->channel);
+        return NGX_HTTP_FORBIDDEN;
     }
 
-    rc = ngx_http_gateway_websocket_join_args(ws, r, &joined);
+    if (ws->channel.len) {
+        name = ngx_array_push(names);
+        if (name == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        *name = ws->channel;
+    }
+
+    rc = ngx_http_gateway_websocket_args(ws, r, names);
 
     if (rc != NGX_OK) {
         return rc;
     }
 
-    if (ws->json) {
-        /* before what the channels have: that waits for the queue */
-        ngx_http_gateway_v1_established(ws);
+    rc = ngx_http_gateway_waits_open(ws, names);
+
+    if (rc == NGX_AGAIN) {
+        return NGX_AGAIN;
     }
 
-    if (ws->json && joined.nelts) {
-        ngx_http_gateway_v1_subscribed(ws, joined.elts, joined.nelts, NULL);
-    }
-
-    return NGX_OK;
+    return rc == NGX_OK ? ngx_http_gateway_websocket_join(ws, names)
+                        : NGX_HTTP_INTERNAL_SERVER_ERROR;
 }
 
 
@@ -518,6 +575,12 @@ ngx_http_gateway_websocket_take_over(ngx_event_t *ev)
 
     ngx_http_gateway_websocket_adopt(ws);
 
+    if (ws->revoked) {
+        ngx_http_gateway_websocket_close(ws,
+                                         NGX_HTTP_GATEWAY_CLOSE_UNAUTHORIZED,
+                                         "the token has been revoked");
+    }
+
     if (n) {
         ws->bytes_in += n;
         ngx_http_gateway_websocket_input(ws, early, n);
@@ -546,6 +609,16 @@ ngx_http_gateway_websocket_authenticated(ngx_http_gateway_websocket_t *ws)
 
     rc = ngx_http_gateway_websocket_open(ws, ws->request);
 
+    if (rc != NGX_AGAIN) {
+        ngx_http_gateway_websocket_admit(ws, rc);
+    }
+}
+
+
+void
+ngx_http_gateway_websocket_admit(ngx_http_gateway_websocket_t *ws,
+    ngx_int_t rc)
+{
     if (rc != NGX_OK) {
         ngx_http_gateway_websocket_close(ws,
                   (rc == NGX_HTTP_FORBIDDEN || rc == NGX_HTTP_BAD_REQUEST)

@@ -359,12 +359,12 @@ read_payload(token_t *t)
     const unsigned char *it;
     gw_json_t key, v;
     gw_jwt_t *jwt;
-    int64_t iat;
     int rc;
 
     jwt = t->jwt;
     jwt->exp = INT64_MAX;
     jwt->nbf = INT64_MIN;
+    jwt->iat = INT64_MIN;
 
     if (gw_jwt_json_open(&jwt->payload, jwt->payload.text, GW_JWT_DEPTH_MAX)
         != GW_OK)
@@ -386,7 +386,7 @@ read_payload(token_t *t)
             rc = read_time(&jwt->payload, "nbf", &v, &jwt->nbf);
 
         } else if (gw_json_string_equal(&key, gw_str("iat"))) {
-            rc = read_time(&jwt->payload, "iat", &v, &iat);
+            rc = read_time(&jwt->payload, "iat", &v, &jwt->iat);
         }
     }
 

@@ -115,6 +115,9 @@ gw_str_t gw_jwt_payload_text(const gw_jwt_t *jwt);
 /* Claim exp in seconds since 1970, rounded up. false: it has none. */
 bool gw_jwt_expires(const gw_jwt_t *jwt, int64_t *exp);
 
+/* Claim iat in ms since 1970; INT64_MIN: it has none. */
+int64_t gw_jwt_issued(const gw_jwt_t *jwt);
+
 gw_jwt_alg_e gw_jwt_algorithm(const gw_jwt_t *jwt);
 
 /* Bytes that the token holds by now, roughly, for a cache that counts them.

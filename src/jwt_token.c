@@ -106,6 +106,13 @@ gw_jwt_expires(const gw_jwt_t *jwt, int64_t *exp)
 }
 
 
+int64_t
+gw_jwt_issued(const gw_jwt_t *jwt)
+{
+    return jwt->iat;
+}
+
+
 gw_jwt_alg_e
 gw_jwt_algorithm(const gw_jwt_t *jwt)
 {

@@ -14,6 +14,7 @@ struct gw_jwt_s {
     gw_jwt_json_t payload;
     int64_t exp; /* ms since 1970; INT64_MAX without one */
     int64_t nbf; /* ms since 1970; INT64_MIN without one */
+    int64_t iat; /* ms since 1970; INT64_MIN without one */
     bool expires;
     gw_jwt_alg_e alg;
     size_t size; /* of text */

@@ -579,3 +579,21 @@ hello
 --- response_body_like eval
 ["hello", "hello", "401", "401",
  '(?s)status="ok"\} 2\n.*status="missing"\} 1\n.*status="signature"\} 1\n']
+
+
+
+=== TEST 37: revocations are of a channel zone
+--- config
+    location /x { gateway_jwt_revoked nowhere; return 200; }
+--- must_die
+--- error_log
+channel zone "nowhere" is not defined
+
+
+
+=== TEST 38: of one
+--- config
+    location /x { gateway_jwt_revoked a b; return 200; }
+--- must_die
+--- error_log
+accepted is the name of one "gateway_channel_zone"

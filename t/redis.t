@@ -6,6 +6,8 @@
 use strict;
 use warnings;
 
+use IO::Socket::INET;
+use POSIX ();
 use Test::More;
 use Time::HiRes qw(time);
 
@@ -109,8 +111,8 @@ directive($nginx, $redis,
         qr{open\(\) "\S+/missing" failed},
     "gateway_redis r $url password_file=%PREFIX%/empty;" =>
         qr{no password in "\S+/empty", up to 4094 characters are accepted},
-    'gateway_redis r rediss://localhost ssl_ca=missing;' =>
-        qr{missing"},
+    'gateway_redis r rediss://localhost ssl_ca=none.pem;' =>
+        qr{none\.pem"},
     'gateway_redis r redis://no.such.host.invalid;' =>
         'host not found in "no.such.host.invalid:6379" of "gateway_redis"',
 );
@@ -247,6 +249,41 @@ connects('gateway_redis r ' . $replica->url . ' ' . $redis->url . ';',
 my $free = GatewayProcess::free_port();
 connects("gateway_redis r redis://127.0.0.1:$free " . $redis->url . ';',
     'the next URL where nobody listens');
+
+
+# --- names are looked up when it connects
+
+# Answers with 127.0.0.1, but for what begins with "no".
+sub name_server {
+    my $socket = IO::Socket::INET->new(LocalAddr => '127.0.0.1',
+        Proto => 'udp') or die "udp: $!\n";
+    my $pid = fork // die "fork: $!\n";
+
+    return ($pid, $socket->sockport) if $pid;
+
+    while (defined $socket->recv(my $query, 512)) {
+        my ($id, $question) = (substr($query, 0, 2), substr $query, 12);
+        $question =~ s/^(.*?\0.{4}).*/$1/s;
+        my $no = $question =~ /^.no/s;
+        my $answer = $no ? '' : "\xc0\x0c" . pack('nnNnC4', 1, 1, 1, 4, 127, 0,
+            0, 1);
+        $socket->send($id . pack('nnnnn', $no ? 0x8183 : 0x8180, 1,
+            $no ? 0 : 1, 0, 0) . $question . $answer);
+    }
+
+    POSIX::_exit(0);
+}
+
+my ($names, $names_port) = name_server();
+my $resolver = "resolver 127.0.0.1:$names_port ipv6=off;";
+
+connects("$resolver gateway_redis r redis://redis.example:@{[$redis->port]};",
+    'a name');
+refuses("$resolver gateway_redis r redis://none.example:6379;",
+    '"none.example" could not be resolved: Host not found',
+    'a name that is none');
+kill 'KILL', $names;
+waitpid $names, 0;
 
 
 # --- what it answers is not Redis's

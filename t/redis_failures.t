@@ -125,9 +125,13 @@ sub publish {
 sub gets {
     my ($ws, $ack, $body) = @_;
 
-    my $m = $ws->recv_type('message') or return 0;
-    return $m->{payload} eq $body && $m->{epoch} eq $ack->{epoch}
-        && $m->{sequenceNumber} == $ack->{sequenceNumber};
+    my $m = $ws->recv_type('message') || {};
+    my ($got, $want) = map {
+        join ' ', map { $_ // '-' } @$_{qw(epoch sequenceNumber payload)}
+    } $m, { %$ack, payload => $body };
+
+    diag("got $got, not $want") if $got ne $want;
+    return $got eq $want;
 }
 
 
@@ -197,8 +201,9 @@ my %together = (
             my $body = 'm' . ++$next;
             my $ack = publish($node, $channel, $body);
             push @wrong, 'not published' and next if !$ack;
-            push @wrong, grep { !gets($ws[$_], $ack, $body)
-                && "$body did not reach node $_" } 0, 1;
+            push @wrong, map { gets($ws[$_], $ack, $body) ? ()
+                : $body . ' did not reach ' . ($_ ? 'the other' : 'the one')
+            } 0, 1;
         }
 
         $_->close for @ws;
