@@ -412,6 +412,27 @@ ok(GatewayProcess::wait_for(5, sub {
     $origin->requests('/hang') > $asked;
 }), 'and handed over when it is back');
 
+both('/lost');
+$redis->suspend;
+status($one, '/lost/a');
+up($one, 0);
+is($one->http('DELETE', '/purge/lost')->{status}, 200, 'hung: a purge');
+$one->kill_worker($_) for $one->worker_pids;
+$redis->resume;
+up($_, 1) for $one, $two;
+$asked = $origin->requests('/lost');
+ok(GatewayProcess::wait_for(8, sub {
+    status($two, '/lost');
+    $origin->requests('/lost') > $asked;
+}), 'where its worker dies, all is purged when Redis is back');
+
+both('/full');
+$redis->command('CONFIG', 'SET', 'maxmemory', 1);
+is(status($one, '/full/a'), 'MISS', 'a Redis that is full');
+is($one->http('DELETE', '/purge/full')->{body}, '{"purged":1}', 'a purge');
+ok(gone($two, '/full'), 'reaches the other node');
+$redis->command('CONFIG', 'SET', 'maxmemory', 0);
+
 both('/gone');
 $redis->kill;
 up($_, 0) for $one, $two;
