@@ -22,6 +22,8 @@ static ngx_int_t ngx_http_gateway_cache_ask(ngx_http_gateway_cache_ctx_t *ctx,
 static ngx_int_t ngx_http_gateway_cache_fetch(
     ngx_http_gateway_cache_ctx_t *ctx, ngx_uint_t validate);
 static void ngx_http_gateway_cache_refresh(ngx_http_gateway_cache_ctx_t *ctx);
+static ngx_int_t ngx_http_gateway_cache_update(
+    ngx_http_gateway_cache_ctx_t *ctx);
 
 
 ngx_int_t
@@ -54,8 +56,7 @@ ngx_http_gateway_cache_handler(ngx_http_request_t *r)
     }
 
     if (ctx && ctx->background) {
-        return (ctx->saved && ngx_http_gateway_cache_strip(ctx) == NGX_OK)
-               ? NGX_DECLINED : NGX_ERROR;
+        return ngx_http_gateway_cache_update(ctx);
     }
 
     if (r != r->main) {
@@ -300,12 +301,10 @@ ngx_http_gateway_cache_look(ngx_http_gateway_cache_ctx_t *ctx)
         return ngx_http_gateway_cache_serve(ctx);
 
     case GW_CACHE_ONLY_IF_CACHED:
-        if (ctx->zone->redis) {
-            rc = ngx_http_gateway_cache_ask(ctx, 0);
+        rc = ngx_http_gateway_cache_ask(ctx, 0);
 
-            if (rc != NGX_DECLINED) {
-                return rc;
-            }
+        if (rc != NGX_DECLINED) {
+            return rc;
         }
 
         ctx->status = NGX_HTTP_GATEWAY_CACHE_MISS;
@@ -541,6 +540,15 @@ ngx_http_gateway_cache_ask(ngx_http_gateway_cache_ctx_t *ctx, ngx_uint_t lock)
 {
     ngx_int_t  rc;
 
+    /* where the client wants upstream's own answer it has nothing to say */
+
+    if (ctx->zone->redis == NULL
+        || ctx->status == NGX_HTTP_GATEWAY_CACHE_BYPASS
+        || ctx->fwd == GW_FWD_REQUEST)
+    {
+        return NGX_DECLINED;
+    }
+
     rc = ngx_http_gateway_cache_remote_look(ctx, lock);
 
     if (rc == NGX_DECLINED) {
@@ -604,12 +612,9 @@ ngx_http_gateway_cache_fetch(ngx_http_gateway_cache_ctx_t *ctx,
         ctx->fill = 0;
     }
 
-    /* where nobody is to wait, or the client wants upstream's own answer,
-     * level 2 has nothing to say */
+    /* what is known not to be cacheable is not in level 2 either */
 
-    if (ctx->zone->redis && ctx->status != NGX_HTTP_GATEWAY_CACHE_BYPASS
-        && ctx->fwd != GW_FWD_REQUEST && (ctx->alone || ctx->fill))
-    {
+    if (ctx->fill || ctx->alone) {
         rc = ngx_http_gateway_cache_ask(ctx, ctx->fill != 0);
 
         if (rc != NGX_DECLINED) {
@@ -670,6 +675,15 @@ ngx_http_gateway_cache_background(ngx_http_gateway_cache_ctx_t *ctx,
     }
 
     bg->background = 1;
+
+    if (ctx->remote) {
+
+        /* with the right to fetch */
+
+        bg->remote = ctx->remote;
+        bg->remote->ctx = bg;
+        ctx->remote = NULL;
+    }
 
     bg->saved = ngx_palloc(sr->pool, sizeof(*bg->saved));
     if (bg->saved == NULL) {
@@ -744,4 +758,35 @@ ngx_http_gateway_cache_refresh(ngx_http_gateway_cache_ctx_t *ctx)
     {
         ngx_http_gateway_cache_store_abort(ctx, 0);
     }
+}
+
+
+/* In the background update, before upstream is asked: another node may have
+ * what is wanted, or be fetching it. */
+
+static ngx_int_t
+ngx_http_gateway_cache_update(ngx_http_gateway_cache_ctx_t *ctx)
+{
+    ngx_int_t  rc;
+
+    if (ctx->saved == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (ctx->zone->redis) {
+        rc = ngx_http_gateway_cache_remote_look(ctx, ctx->conf->lock);
+
+        if (rc != NGX_DECLINED) {
+            return rc;
+        }
+
+        if (ctx->remote && (ctx->remote->other || ctx->remote->fresh)) {
+            ngx_http_gateway_cache_store_abort(ctx, 0);
+            ngx_http_finalize_request(ctx->request, NGX_OK);
+            return NGX_DONE;
+        }
+    }
+
+    return ngx_http_gateway_cache_strip(ctx) == NGX_OK ? NGX_DECLINED
+                                                       : NGX_ERROR;
 }

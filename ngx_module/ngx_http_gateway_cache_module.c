@@ -235,6 +235,7 @@ ngx_http_gateway_cache_cleanup(void *data)
 {
     ngx_http_gateway_cache_ctx_t *ctx = data;
 
+    ngx_http_gateway_cache_remote_cancel(ctx);
     ngx_http_gateway_cache_store_abort(ctx, 0);
 
     if (ctx->pinned) {

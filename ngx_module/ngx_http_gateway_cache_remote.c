@@ -204,7 +204,7 @@ ngx_http_gateway_redis_script_t  ngx_http_gateway_cache_script_key = {
 "local tags = redis.pcall('HGET', KEYS[1], 't')\n"
 "local specs = redis.pcall('HEXISTS', KEYS[1], 's')\n"
 "redis.call('DEL', KEYS[1], KEYS[2])\n"
-"redis.call('SET', KEYS[3], string.format('%.0f', now), 'PX', 600000)\n"
+"redis.pcall('SET', KEYS[3], string.format('%.0f', now), 'PX', 600000)\n"
 "tags = type(tags) == 'string' and tags or ''\n"
 "n = type(n) == 'number' and n or 1\n"
 "n = n - (tags ~= '' and 1 or 0) - (specs == 1 and 1 or 0)\n"
@@ -230,8 +230,8 @@ ngx_http_gateway_redis_script_t  ngx_http_gateway_cache_script_bucket = {
 "for i = 5, #ARGV do\n"
 "  local tag = ARGV[i]\n"
 "  if ARGV[4] == '1' then\n"
-"    redis.call('SET', KEYS[1] .. (tag == '*' and tag or 't' .. tag), now,\n"
-"               'PX', 600000)\n"
+"    redis.pcall('SET', KEYS[1] .. (tag == '*' and tag or 't' .. tag), now,\n"
+"                'PX', 600000)\n"
 "  end\n"
 "  local keys = redis.pcall('ZPOPMIN', ARGV[1] .. tag, 256 - done)\n"
 "  for j = 1, keys.err and 0 or #keys, 2 do\n"
@@ -258,7 +258,9 @@ ngx_http_gateway_redis_script_t  ngx_http_gateway_cache_script_bucket = {
 
 
 /*
- * Tells all nodes of a purge, and those that do not hear it now.
+ * Tells all nodes of a purge, and those that do not hear it now. Where there
+ * is no memory for that, those who heard it know that they miss something: the
+ * entry 0-0 is never there.
  *
  *   KEYS  stream, its epoch
  *   ARGV  channel, what to tell, what to keep, a random word
@@ -267,9 +269,10 @@ ngx_http_gateway_redis_script_t  ngx_http_gateway_cache_script_bucket = {
 
 ngx_http_gateway_redis_script_t  ngx_http_gateway_cache_script_tell = {
     ngx_string(
-"redis.call('SETNX', KEYS[2], ARGV[4])\n"
-"local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', 1000, '*', 'p',\n"
-"                      ARGV[3])\n"
+"redis.pcall('SETNX', KEYS[2], ARGV[4])\n"
+"local id = redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', 1000, '*', 'p',\n"
+"                       ARGV[3])\n"
+"if type(id) ~= 'string' then id = '0-0' end\n"
 "redis.call('PUBLISH', ARGV[1], id .. ' ' .. ARGV[2])\n"
 "return id\n"),
     { 0 }

@@ -20,7 +20,9 @@
  *   _remote.c        scripts, keys, the zone's part
  *   _remote_look.c   looks a request up, puts what is found into level 1
  *   _remote_store.c  stores, and gives the right to fetch back
- *   _remote_purge.c  purges level 2, and tells the other nodes
+ *   _remote_purge.c  purges level 2
+ *   _remote_owed.c   purges that could not be done when they were asked for
+ *   _remote_tell.c   tells the other nodes
  *   _remote_node.c   what other nodes have purged, and what was missed
  */
 
@@ -29,6 +31,7 @@
 
 
 #include "ngx_http_gateway_cache_int.h"
+#include "ngx_http_gateway_purge.h"
 #include "ngx_http_gateway_redis.h"
 #include "../src/cache_wire.h"
 
@@ -82,6 +85,7 @@ struct ngx_http_gateway_cache_remote_s {
 
     unsigned                            done:1;    /* was looked up */
     unsigned                            found:1;
+    unsigned                            fresh:1;   /* what was found */
     unsigned                            held:1;    /* the right to fetch */
     unsigned                            other:1;   /* another node has it */
     unsigned                            narrowed:1;  /* Redis's own specs */
@@ -124,9 +128,67 @@ void ngx_http_gateway_cache_remote_field(u_char *field, u_char kind,
 
 /* _remote_purge.c */
 
-/* In a worker, when Redis is there (again): purges that are owed. */
+typedef enum {
+    NGX_HTTP_GATEWAY_PURGE_STAMP = 0,  /* nothing on its way is stored */
+    NGX_HTTP_GATEWAY_PURGE_BY_KEY,
+    NGX_HTTP_GATEWAY_PURGE_BY_TAG,
+    NGX_HTTP_GATEWAY_PURGE_SCAN,
+    NGX_HTTP_GATEWAY_PURGE_CASCADE,
+    NGX_HTTP_GATEWAY_PURGE_LOCAL,
+    NGX_HTTP_GATEWAY_PURGE_TELL,
+    NGX_HTTP_GATEWAY_PURGE_END
+} ngx_http_gateway_purge_phase_e;
+
+
+struct ngx_http_gateway_cache_op_s {
+    ngx_http_gateway_purge_t        job;       /* level 1; must be first */
+    ngx_queue_t                     queue;     /* of those that are kept */
+    ngx_str_t                       payload;   /* told by the other nodes */
+    ngx_array_t                     others;    /* of gw_str_t: cascade */
+
+    ngx_http_gateway_purge_t       *asked;     /* who waits; NULL: nobody */
+    ngx_event_t                     start;
+
+    ngx_http_gateway_purge_phase_e  phase;
+    ngx_uint_t                      bucket;    /* where the phase goes on */
+    ngx_uint_t                      next;
+    ngx_uint_t                      flight;
+    uint64_t                        purged;
+    unsigned                        failed:1;
+    unsigned                        kept:1;
+    unsigned                        pumping:1;
+};
+
+
+/* Goes on as far as it can; the op may be gone on return. */
+void ngx_http_gateway_purge_pump(ngx_http_gateway_cache_op_t *op);
+
+
+/* _remote_owed.c */
+
+/* Keeps it to do it again; it may be gone on return. */
+void ngx_http_gateway_purge_keep(ngx_http_gateway_cache_op_t *op);
+
+/* It is done. */
+void ngx_http_gateway_purge_paid(ngx_http_gateway_cache_op_t *op);
+
+/* Whether this worker owes the zone something; lost: nobody knows what. */
+void ngx_http_gateway_purge_owe(ngx_http_gateway_cache_zone_t *zone,
+    ngx_uint_t owes, ngx_uint_t lost);
+
+/* Tells who has asked, if anybody waits. */
+void ngx_http_gateway_purge_answered(ngx_http_gateway_cache_op_t *op);
+
+/* In a worker, when Redis is there (again). */
 void ngx_http_gateway_cache_remote_catch_up(
     ngx_http_gateway_redis_t *redis);
+
+
+/* _remote_tell.c */
+
+/* One command: of what was asked for, or of the tags that it came to. */
+void ngx_http_gateway_purge_tell(ngx_http_gateway_cache_op_t *op,
+    ngx_uint_t others);
 
 
 /* _remote_node.c */

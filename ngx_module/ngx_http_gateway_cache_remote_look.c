@@ -465,7 +465,14 @@ ngx_http_gateway_cache_remote_promote(ngx_http_gateway_cache_remote_t *rm,
         tags[n.ntags++] = ngx_http_gateway_cache_tag(ctx->zone, tag);
     }
 
-    return ngx_http_gateway_cache_remote_fill(ctx, &n, o.body, now);
+    if (ngx_http_gateway_cache_remote_fill(ctx, &n, o.body, now) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    rm->found = 1;
+    rm->fresh = (gw_cache_ttl_ms(&o.meta, now) > 0);
+
+    return NGX_OK;
 }
 
 
@@ -578,24 +585,22 @@ ngx_http_gateway_cache_remote_looked(void *data, redisReply *reply)
 
     rm->held = (flags & NGX_HTTP_GATEWAY_CACHE_LOCKED) != 0;
 
-    if (reply->element[3]->type == REDIS_REPLY_STRING
-        && ngx_http_gateway_cache_remote_promote(rm, reply->element[3],
-                                                 reply->element[4])
-           == NGX_OK)
-    {
-        rm->found = 1;
+    if (reply->element[3]->type == REDIS_REPLY_STRING) {
+        (void) ngx_http_gateway_cache_remote_promote(rm, reply->element[3],
+                                                     reply->element[4]);
     }
 
     if (flags & NGX_HTTP_GATEWAY_CACHE_MARKED) {
         ngx_http_gateway_cache_remote_marked(ctx);
     }
 
-    if (!(flags & NGX_HTTP_GATEWAY_CACHE_OTHER)) {
+    rm->other = (flags & NGX_HTTP_GATEWAY_CACHE_OTHER) != 0;
+
+    if (!rm->other || ctx->background) {
         ngx_http_gateway_cache_remote_finish(rm);
         return;
     }
 
-    rm->other = 1;
     rm->delay = rm->delay ? rm->delay * 3 / 2 : NGX_HTTP_GATEWAY_CACHE_DELAY;
     rm->delay = ngx_min(rm->delay, NGX_HTTP_GATEWAY_CACHE_MAX_DELAY);
 

@@ -11,51 +11,14 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
-#include <openssl/rand.h>
 #include "ngx_http_gateway_cache_remote.h"
-#include "ngx_http_gateway_purge.h"
 #include "ngx_http_gateway_worker.h"
 #include "../src/cache_tag.h"
 
 
 #define NGX_HTTP_GATEWAY_PURGE_FLIGHT   64    /* commands at once */
 #define NGX_HTTP_GATEWAY_PURGE_TAGS     64    /* in one command */
-#define NGX_HTTP_GATEWAY_PURGE_KEPT     1000  /* purges, of a worker */
-#define NGX_HTTP_GATEWAY_PURGE_LOGGED   16384 /* bytes of one in the log */
-#define NGX_HTTP_GATEWAY_PURGE_RETRY    1000  /* ms */
 #define NGX_HTTP_GATEWAY_PURGE_OTHERS   4096  /* tags that cascade */
-
-
-typedef enum {
-    NGX_HTTP_GATEWAY_PURGE_STAMP = 0,  /* nothing on its way is stored */
-    NGX_HTTP_GATEWAY_PURGE_BY_KEY,
-    NGX_HTTP_GATEWAY_PURGE_BY_TAG,
-    NGX_HTTP_GATEWAY_PURGE_SCAN,
-    NGX_HTTP_GATEWAY_PURGE_CASCADE,
-    NGX_HTTP_GATEWAY_PURGE_LOCAL,
-    NGX_HTTP_GATEWAY_PURGE_TELL,
-    NGX_HTTP_GATEWAY_PURGE_END
-} ngx_http_gateway_purge_phase_e;
-
-
-struct ngx_http_gateway_cache_op_s {
-    ngx_http_gateway_purge_t        job;       /* level 1; must be first */
-    ngx_queue_t                     queue;     /* of those that are kept */
-    ngx_str_t                       payload;   /* told by the other nodes */
-    ngx_array_t                     others;    /* of gw_str_t: cascade */
-
-    ngx_http_gateway_purge_t       *asked;     /* who waits; NULL: nobody */
-    ngx_event_t                     start;
-
-    ngx_http_gateway_purge_phase_e  phase;
-    ngx_uint_t                      bucket;    /* where the phase goes on */
-    ngx_uint_t                      next;
-    ngx_uint_t                      flight;
-    uint64_t                        purged;
-    unsigned                        failed:1;
-    unsigned                        kept:1;
-    unsigned                        pumping:1;
-};
 
 
 /* A command under way. */
@@ -66,200 +29,6 @@ typedef struct {
     ngx_uint_t                      bucket;
     ngx_uint_t                      at;        /* first tag, or master */
 } ngx_http_gateway_purge_call_t;
-
-
-static void ngx_http_gateway_purge_pump(ngx_http_gateway_cache_op_t *op);
-static void ngx_http_gateway_purge_key_done(void *data, redisReply *reply);
-
-
-static ngx_queue_t   ngx_http_gateway_purge_kept;
-static ngx_uint_t    ngx_http_gateway_purge_nkept;
-static ngx_event_t   ngx_http_gateway_purge_retry;
-
-
-/* --- what is owed --------------------------------------------------------- */
-
-static void
-ngx_http_gateway_purge_owe(ngx_http_gateway_cache_zone_t *zone,
-    ngx_uint_t owes, ngx_uint_t lost)
-{
-    uint64_t   *word;
-
-    if (ngx_http_gateway_slot >= GW_STORE_SLOTS) {
-        return;
-    }
-
-    (void) ngx_http_gateway_cache_lock(zone);
-
-    word = &zone->sh->owes[ngx_http_gateway_slot / 64];
-
-    if (owes) {
-        *word |= (uint64_t) 1 << (ngx_http_gateway_slot % 64);
-
-    } else {
-        *word &= ~((uint64_t) 1 << (ngx_http_gateway_slot % 64));
-    }
-
-    zone->sh->lost |= lost;
-
-    ngx_http_gateway_cache_unlock(zone);
-}
-
-
-/* One op less: whether others of its zone are left. */
-
-static void
-ngx_http_gateway_purge_paid(ngx_http_gateway_cache_op_t *op)
-{
-    ngx_queue_t                  *q;
-    ngx_http_gateway_cache_op_t  *other;
-
-    if (!op->kept) {
-        return;
-    }
-
-    op->kept = 0;
-    ngx_queue_remove(&op->queue);
-    ngx_http_gateway_purge_nkept--;
-
-    for (q = ngx_queue_head(&ngx_http_gateway_purge_kept);
-         q != ngx_queue_sentinel(&ngx_http_gateway_purge_kept);
-         q = ngx_queue_next(q))
-    {
-        other = ngx_queue_data(q, ngx_http_gateway_cache_op_t, queue);
-
-        if (other->job.zone == op->job.zone) {
-            return;
-        }
-    }
-
-    ngx_http_gateway_purge_owe(op->job.zone, 0, 0);
-}
-
-
-static void
-ngx_http_gateway_purge_answered(ngx_http_gateway_cache_op_t *op)
-{
-    ngx_http_gateway_purge_t  *asked;
-
-    asked = op->asked;
-
-    if (asked) {
-        op->asked = NULL;
-        ngx_http_gateway_purge_remote_done(asked, op->purged,
-                                           op->job.purge.purged);
-    }
-}
-
-
-static void
-ngx_http_gateway_purge_restart(ngx_http_gateway_cache_op_t *op)
-{
-    op->phase = NGX_HTTP_GATEWAY_PURGE_STAMP;
-    op->failed = 0;
-    op->bucket = 0;
-    op->next = 0;
-
-    ngx_http_gateway_purge_pump(op);
-}
-
-
-static void
-ngx_http_gateway_purge_run_kept(ngx_http_gateway_redis_t *redis)
-{
-    ngx_uint_t                    i, n;
-    ngx_queue_t                  *q;
-    ngx_http_gateway_cache_op_t  *op;
-
-    /* those that fail anew go to the end */
-
-    n = ngx_http_gateway_purge_nkept;
-
-    for (i = 0; i < n && !ngx_queue_empty(&ngx_http_gateway_purge_kept); i++)
-    {
-        q = ngx_queue_head(&ngx_http_gateway_purge_kept);
-        op = ngx_queue_data(q, ngx_http_gateway_cache_op_t, queue);
-
-        ngx_queue_remove(q);
-        ngx_queue_insert_tail(&ngx_http_gateway_purge_kept, q);
-
-        if (op->failed && op->flight == 0
-            && (redis == NULL || op->job.zone->redis == redis)
-            && ngx_http_gateway_redis_up(op->job.zone->redis))
-        {
-            ngx_http_gateway_purge_restart(op);
-        }
-    }
-}
-
-
-static void
-ngx_http_gateway_purge_again(ngx_event_t *ev)
-{
-    ngx_http_gateway_purge_run_kept(NULL);
-
-    if (ngx_http_gateway_purge_nkept && !ev->timer_set
-        && !(ngx_exiting || ngx_quit || ngx_terminate))
-    {
-        ngx_add_timer(ev, NGX_HTTP_GATEWAY_PURGE_RETRY);
-    }
-}
-
-
-void
-ngx_http_gateway_cache_remote_catch_up(ngx_http_gateway_redis_t *redis)
-{
-    if (ngx_http_gateway_purge_nkept) {
-        ngx_http_gateway_purge_run_kept(redis);
-    }
-}
-
-
-/* Redis is away, or was in the middle of it. */
-
-static void
-ngx_http_gateway_purge_keep(ngx_http_gateway_cache_op_t *op)
-{
-    static ngx_connection_t  dumb;
-
-    op->failed = 1;
-
-    ngx_http_gateway_purge_answered(op);
-
-    if (ngx_http_gateway_purge_kept.next == NULL) {
-        ngx_queue_init(&ngx_http_gateway_purge_kept);
-        dumb.fd = (ngx_socket_t) -1;
-        ngx_http_gateway_purge_retry.handler = ngx_http_gateway_purge_again;
-        ngx_http_gateway_purge_retry.data = &dumb;
-        ngx_http_gateway_purge_retry.log = ngx_cycle->log;
-        ngx_http_gateway_purge_retry.cancelable = 1;
-    }
-
-    if (op->kept) {
-        return;
-    }
-
-    if (ngx_http_gateway_purge_nkept >= NGX_HTTP_GATEWAY_PURGE_KEPT
-        || ngx_http_gateway_slot >= GW_STORE_SLOTS)
-    {
-        /* too many: then everything is purged */
-
-        ngx_http_gateway_purge_owe(op->job.zone, 1, 1);
-        ngx_destroy_pool(op->job.pool);
-        return;
-    }
-
-    op->kept = 1;
-    ngx_http_gateway_purge_nkept++;
-    ngx_queue_insert_tail(&ngx_http_gateway_purge_kept, &op->queue);
-
-    ngx_http_gateway_purge_owe(op->job.zone, 1, 0);
-
-    if (!ngx_http_gateway_purge_retry.timer_set) {
-        ngx_add_timer(&ngx_http_gateway_purge_retry,
-                      NGX_HTTP_GATEWAY_PURGE_RETRY);
-    }
-}
 
 
 /* --- commands ------------------------------------------------------------- */
@@ -404,8 +173,7 @@ ngx_http_gateway_purge_key_done(void *data, redisReply *reply)
 }
 
 
-/* Pools of one command's arguments. */
-
+/* For one command's arguments. */
 static ngx_pool_t *
 ngx_http_gateway_purge_pool(ngx_http_gateway_cache_op_t *op)
 {
@@ -446,9 +214,10 @@ ngx_http_gateway_purge_send_key(ngx_http_gateway_cache_op_t *op, gw_str_t key)
     p = ngx_pnalloc(pool, key.len + 1);
     call = ngx_http_gateway_purge_call(op, NULL, bucket, 0);
 
-    if (p && call) {
-        stamp.data = p;
-        stamp.len = key.len + 1;
+    stamp.data = p;
+    stamp.len = key.len + 1;
+
+    if (p) {
         *p++ = 'k';
         ngx_memcpy(p, key.data, key.len);
     }
@@ -618,9 +387,10 @@ ngx_http_gateway_purge_send_scan(ngx_http_gateway_cache_op_t *op,
     zone = op->job.zone;
     prefix = &ngx_http_gateway_redis_conf(zone->redis)->prefix;
 
-    star = ngx_strlchr((u_char *) op->job.pattern.data,
-                       (u_char *) op->job.pattern.data + op->job.pattern.len, '*');
-    literal = star ? (size_t) (star - op->job.pattern.data) : op->job.pattern.len;
+    p = (u_char *) op->job.pattern.data;
+    star = ngx_strlchr(p, p + op->job.pattern.len, '*');
+    literal = star ? (size_t) (star - op->job.pattern.data)
+                   : op->job.pattern.len;
 
     pool = ngx_http_gateway_purge_pool(op);
     if (pool == NULL) {
@@ -739,195 +509,6 @@ ngx_http_gateway_purge_scan_done(void *data, redisReply *reply)
 }
 
 
-/* --- telling -------------------------------------------------------------- */
-
-static size_t
-ngx_http_gateway_purge_items_size(ngx_array_t *a)
-{
-    size_t       len;
-    gw_str_t    *s;
-    ngx_uint_t   i;
-
-    len = 0;
-    s = a->elts;
-
-    for (i = 0; i < a->nelts; i++) {
-        len += gw_wire_item_size(s[i].len);
-    }
-
-    return len;
-}
-
-
-static u_char *
-ngx_http_gateway_purge_items(u_char *p, char what, ngx_array_t *a)
-{
-    gw_str_t    *s;
-    ngx_uint_t   i;
-
-    s = a->elts;
-
-    for (i = 0; i < a->nelts; i++) {
-        p = gw_wire_item_write(p, what, s[i]);
-    }
-
-    return p;
-}
-
-
-static void
-ngx_http_gateway_purge_told(void *data, redisReply *reply)
-{
-    ngx_http_gateway_cache_op_t *op = data;
-
-    op->flight--;
-
-    if (reply == NULL) {
-        op->failed = 1;
-
-    } else if (reply->type == REDIS_REPLY_ERROR) {
-        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                      "gateway_cache \"%V\": could not tell other nodes of a "
-                      "purge: %s", &op->job.zone->name, reply->str);
-    }
-
-    ngx_http_gateway_purge_pump(op);
-}
-
-
-static void
-ngx_http_gateway_purge_publish(ngx_http_gateway_cache_op_t *op,
-    ngx_str_t *items)
-{
-    u_char                         *p, word[NGX_HTTP_GATEWAY_CACHE_EPOCH / 2];
-    gw_str_t                        none, zone_name;
-    ngx_str_t                       argv[6], *prefix;
-    ngx_uint_t                      bucket;
-    ngx_pool_t                     *pool;
-    ngx_http_gateway_cache_zone_t  *zone;
-
-    zone = op->job.zone;
-    pool = op->job.pool;
-    prefix = &ngx_http_gateway_redis_conf(zone->redis)->prefix;
-    bucket = ngx_http_gateway_redis_bucket(&zone->name);
-    ngx_memzero(&none, sizeof(none));
-
-    p = ngx_pnalloc(pool, prefix->len + 5 + sizeof(word) * 2
-                          + 32 + zone->name.len);
-
-    if (p == NULL || RAND_bytes(word, sizeof(word)) != 1
-        || ngx_http_gateway_cache_remote_key(zone, pool, bucket, "p:", none,
-                                             &argv[0])
-           != NGX_OK
-        || ngx_http_gateway_cache_remote_key(zone, pool, bucket, "e:", none,
-                                             &argv[1])
-           != NGX_OK)
-    {
-        op->failed = 1;
-        return;
-    }
-
-    argv[2].data = p;
-    p = ngx_cpymem(p, prefix->data, prefix->len);
-    p = ngx_cpymem(p, "purge", 5);
-    argv[2].len = p - argv[2].data;
-
-    argv[3] = *items;
-    argv[4] = *items;
-
-    argv[5].data = p;
-    p = ngx_hex_dump(p, word, sizeof(word));
-    argv[5].len = p - argv[5].data;
-
-    if (items->len > NGX_HTTP_GATEWAY_PURGE_LOGGED) {
-
-        /* who misses it purges everything */
-
-        zone_name.data = zone->name.data;
-        zone_name.len = zone->name.len;
-
-        argv[4].data = p;
-        p = gw_wire_item_write(p, 'z', zone_name);
-        p = gw_wire_item_write(p, 'p', gw_str("*"));
-        argv[4].len = p - argv[4].data;
-    }
-
-    if (ngx_http_gateway_redis_eval(zone->redis,
-                                    &ngx_http_gateway_cache_script_tell, argv,
-                                    6, 2, ngx_http_gateway_purge_told, op)
-        == NULL)
-    {
-        op->failed = 1;
-        return;
-    }
-
-    op->flight++;
-}
-
-
-/* Of what was asked for, or of the tags that it came to. */
-
-static void
-ngx_http_gateway_purge_tell(ngx_http_gateway_cache_op_t *op,
-    ngx_uint_t others)
-{
-    u_char     *p;
-    size_t      len;
-    gw_str_t    zone, node, payload;
-    ngx_str_t   items;
-
-    zone.data = op->job.zone->name.data;
-    zone.len = op->job.zone->name.len;
-    node.data = ngx_http_gateway_redis_node(op->job.zone->redis);
-    node.len = NGX_HTTP_GATEWAY_NODE_LEN;
-    payload.data = op->payload.data;
-    payload.len = op->payload.len;
-
-    len = gw_wire_item_size(zone.len) + gw_wire_item_size(node.len)
-          + gw_wire_item_size(0) + gw_wire_item_size(op->job.pattern.len)
-          + gw_wire_item_size(payload.len);
-
-    len += others ? ngx_http_gateway_purge_items_size(&op->others)
-                  : ngx_http_gateway_purge_items_size(&op->job.keys)
-                    + ngx_http_gateway_purge_items_size(&op->job.tags);
-
-    p = ngx_pnalloc(op->job.pool, len);
-    if (p == NULL) {
-        op->failed = 1;
-        return;
-    }
-
-    items.data = p;
-    p = gw_wire_item_write(p, 'z', zone);
-
-    if (others) {
-        p = ngx_http_gateway_purge_items(p, 't', &op->others);
-
-    } else {
-        p = gw_wire_item_write(p, 'n', node);
-
-        if (op->job.purge.cascade) {
-            p = gw_wire_item_write(p, 'c', gw_str(""));
-        }
-
-        p = ngx_http_gateway_purge_items(p, 'k', &op->job.keys);
-        p = ngx_http_gateway_purge_items(p, 't', &op->job.tags);
-
-        if (op->job.pattern.len) {
-            p = gw_wire_item_write(p, 'p', op->job.pattern);
-        }
-
-        if (payload.len) {
-            p = gw_wire_item_write(p, 'm', payload);
-        }
-    }
-
-    items.len = p - items.data;
-
-    ngx_http_gateway_purge_publish(op, &items);
-}
-
-
 /* --- one after the other -------------------------------------------------- */
 
 /* Level 1 once more is done. */
@@ -974,8 +555,8 @@ ngx_http_gateway_purge_next(ngx_http_gateway_cache_op_t *op)
     switch (op->phase) {
 
     case NGX_HTTP_GATEWAY_PURGE_STAMP:
-        return op->job.pattern.len ? ngx_http_gateway_purge_next_bucket(op, &all)
-                               : 0;
+        return op->job.pattern.len
+               ? ngx_http_gateway_purge_next_bucket(op, &all) : 0;
 
     case NGX_HTTP_GATEWAY_PURGE_BY_KEY:
         if (op->next >= op->job.keys.nelts) {
@@ -1028,7 +609,7 @@ ngx_http_gateway_purge_next(ngx_http_gateway_cache_op_t *op)
 
 /* Goes on as far as it can; the op may be gone on return. */
 
-static void
+void
 ngx_http_gateway_purge_pump(ngx_http_gateway_cache_op_t *op)
 {
     if (op->pumping) {

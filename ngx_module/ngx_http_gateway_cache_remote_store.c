@@ -134,9 +134,14 @@ ngx_http_gateway_cache_remote_describe(ngx_http_gateway_cache_ctx_t *ctx,
 static void
 ngx_http_gateway_cache_remote_stored(void *data, redisReply *reply)
 {
+    static time_t  said;
+
     ngx_http_gateway_cache_under_way -= (size_t) data;
 
-    if (reply && reply->type == REDIS_REPLY_ERROR) {
+    /* a full Redis says so to each */
+
+    if (reply && reply->type == REDIS_REPLY_ERROR && said != ngx_time()) {
+        said = ngx_time();
         ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
                       "gateway_cache: Redis did not store a response: %s",
                       reply->str);

@@ -35,6 +35,9 @@ my $origin = GatewayOrigin->new(
         return ('200 OK', ['Cache-Control: max-age=1', 'ETag: "a"',
                 'X-Other: b'], "body of $uri")
             if $uri =~ m{^/etag};
+        return ('200 OK', ['Cache-Control: max-age=2, '
+                . 'stale-while-revalidate=600'], $body)
+            if $uri =~ m{^/swr};
         return ('200 OK', [$fresh, "Cache-Tag: $1 all"], $body)
             if $uri =~ m{^/tag/(\w+)};
         return ('200 OK', [$fresh], $body, 1) if $uri =~ m{^/slow};
@@ -60,6 +63,8 @@ sub node {
             . 'gateway_cache_zone c:' . ($args{size} // '4m')
             . " redis=r max_object=400k;\naccess_log off;\n"
             . "gateway_channel_zone z:1m;\n"
+            . "gateway_channel_zone y:1m redis=r;\n"
+            . "gateway_channel_zone x:1m redis=r;\n"
             . 'add_header X-Cache $gateway_cache_status always;',
         config => <<"END");
             location / {
@@ -82,6 +87,10 @@ sub node {
             location /status { gateway_status; }
             location /sub {
                 gateway_subscriber z;
+                gateway_channel cache:invalidate;
+            }
+            location /shared {
+                gateway_subscriber y;
                 gateway_channel cache:invalidate;
             }
 END
@@ -212,6 +221,18 @@ ok(GatewayProcess::wait_for(3, sub { status($one, '/etag') eq 'REDIS' }),
 is($origin->requests('/etag'), 2, 'upstream was asked twice');
 
 
+both('/swr');
+my $n = $origin->requests('/swr');
+sleep 2.2;
+my ($a, $b) = (status($one, '/swr'), status($two, '/swr'));
+is($a, 'UPDATING', 'served stale');
+ok(GatewayProcess::wait_for(3, sub { $origin->requests('/swr') > $n }),
+    'fetched in the background');
+ok(GatewayProcess::wait_for(3, sub { status($two, '/swr') eq 'HIT' }),
+    'for both nodes');
+cmp_ok($origin->requests('/swr'), '<=', $n + 2, 'once for all');
+
+
 # --- purges
 
 for my $node ([$one, $two], [$two, $one]) {
@@ -270,12 +291,16 @@ ok(gone($two, '/p2'), 'an unsafe method purges on all nodes');
 
 # --- told to the subscribers of every node
 
-my $ws = $two->client(path => '/sub');
-both('/p3');
-$one->http('DELETE', '/purge/p3');
-like($ws->recv_message // '', qr{"keys":\["/p3"\]},
-    'subscribers of another node are told');
-$ws->close;
+both('/p3', '/p4');
+my @subscribers = map { $two->client(path => $_) } '/sub', '/shared';
+$one->http('DELETE', "/purge/$_") for 'p3', 'p4';
+
+for my $ws (@subscribers) {
+    like($ws->recv_message // '', qr{"keys":\["/p3"\]},
+        'subscribers of another node are told');
+    like($ws->recv_message // '', qr{"keys":\["/p4"\]}, 'once');
+    $ws->close;
+}
 
 
 # --- one request for all nodes
@@ -386,6 +411,27 @@ ok(GatewayProcess::wait_for(5, sub {
     status($two, '/hang');
     $origin->requests('/hang') > $asked;
 }), 'and handed over when it is back');
+
+both('/lost');
+$redis->suspend;
+status($one, '/lost/a');
+up($one, 0);
+is($one->http('DELETE', '/purge/lost')->{status}, 200, 'hung: a purge');
+$one->kill_worker($_) for $one->worker_pids;
+$redis->resume;
+up($_, 1) for $one, $two;
+$asked = $origin->requests('/lost');
+ok(GatewayProcess::wait_for(8, sub {
+    status($two, '/lost');
+    $origin->requests('/lost') > $asked;
+}), 'where its worker dies, all is purged when Redis is back');
+
+both('/full');
+$redis->command('CONFIG', 'SET', 'maxmemory', 1);
+is(status($one, '/full/a'), 'MISS', 'a Redis that is full');
+is($one->http('DELETE', '/purge/full')->{body}, '{"purged":1}', 'a purge');
+ok(gone($two, '/full'), 'reaches the other node');
+$redis->command('CONFIG', 'SET', 'maxmemory', 0);
 
 both('/gone');
 $redis->kill;
