@@ -262,6 +262,8 @@ ngx_http_gateway_limit_sync_down(ngx_http_gateway_redis_t *redis, void *data)
 {
     ngx_http_gateway_limit_sync_t *sync = data;
 
+    sync->fresh = 1;
+
     if (ngx_http_gateway_redis_leads(redis)
         && ngx_http_gateway_limit_sync_current(sync))
     {
@@ -653,6 +655,7 @@ ngx_http_gateway_limit_sync_reply(void *data, redisReply *reply)
 {
     ngx_http_gateway_limit_sync_t *sync = data;
 
+    uint64_t   now, *id;
     ngx_int_t  rc;
 
     sync->command = NULL;
@@ -687,8 +690,9 @@ ngx_http_gateway_limit_sync_reply(void *data, redisReply *reply)
         sync->nbatches = 0;
     }
 
-    rc = ngx_http_gateway_limit_sync_read(sync, reply->element[3],
-                                          reply->element[1]->integer);
+    now = reply->element[1]->integer;
+
+    rc = ngx_http_gateway_limit_sync_read(sync, reply->element[3], now);
 
     if (rc == NGX_ERROR) {
         ngx_http_gateway_limit_sync_failed(sync, reply);
@@ -696,6 +700,15 @@ ngx_http_gateway_limit_sync_reply(void *data, redisReply *reply)
     }
 
     if (rc == NGX_OK) {
+        id = sync->zone->sh->id;
+
+        if (sync->fresh && id[0] > now) {
+            /* another server, whose clock and so entries are behind */
+            id[0] = now;
+            id[1] = 0;
+        }
+
+        sync->fresh = 0;
         sync->failed = 0;
         ngx_http_gateway_limit_sync_common(sync);
     }

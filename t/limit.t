@@ -925,7 +925,7 @@ invalid parameter "burst=5" in "gateway_limit_zone": "zone=name:size", "rate=N/T
     gateway_limit_zone all zone=z:1m rate=1/s redis=r;
 --- must_die
 --- error_log
-"r"
+unknown "redis=r" in
 
 
 
