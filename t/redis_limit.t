@@ -257,6 +257,47 @@ sub wait_said {
 }
 
 
+# what others put into the keys does no harm
+{
+    my ($stream, $secret) = map {
+        my $what = $_;
+        grep {/\}$what:hour:/} @{ $redis->command('KEYS', '*') }
+    } qw(w ws);
+
+    $redis->command('XADD', $stream, '*', 'b', $_) for '', 'x' x 21,
+        "\x01" . 'x' x 20, "\x01" . 'x' x 44, "\x01" . 'x' x 500000;
+    $redis->command('XADD', $stream, '*', 'b', "\x01", 'c', 'x');
+
+    is(statuses($one, '/hour?k=noise', 2), '200 200', 'noise in the stream');
+    ok(wait_remaining($two, '/hour?k=noise', 6), 'is passed over');
+
+    $redis->command('DEL', $stream);
+    $redis->command('SET', $stream, 'x');
+
+    my $said = qr/does not share gateway_limit_zone "hour": .*WRONGTYPE/;
+    ok(wait_said($_, $said), 'not a stream: an error, and alone')
+        for $one, $two;
+    is(statuses($one, '/hour?k=wrong', 5), '200 200 200 200 429', 'its half');
+
+    $redis->command('DEL', $stream);
+    ok(wait_remaining($two, '/hour?k=wrong', 4), 'afterwards shared again');
+    is(scalar(() = $one->error_log =~ /$said/g), 1, 'it was said once');
+
+    $redis->command('SET', $secret, 'short');
+    ok(wait_said($_, qr/"hour": its answer is malformed/), 'a bad secret')
+        for $one, $two;
+
+    $redis->command('SET', $secret, 's' x 16);
+    ok(GatewayProcess::wait_for(5, sub {
+        remaining($one, '/hour?k=wrong') == 8
+            && remaining($two, '/hour?k=wrong') == 8
+    }), 'another secret: all is counted anew');
+
+    is(statuses($one, '/hour?k=wrong', 3), '200 200 200', 'three of eight');
+    ok(wait_remaining($two, '/hour?k=wrong', 5), 'and together');
+}
+
+
 # a full zone drops what was used least recently, also of other nodes
 {
     my $socket = GatewaySocket->connect(port => $one->port);
