@@ -64,12 +64,11 @@ ngx_http_gateway_mirror_conf(ngx_conf_t *cf,
 static void
 ngx_http_gateway_mirror_ops_free(ngx_queue_t *ops)
 {
-    ngx_queue_t                   *q;
+    ngx_queue_t                   *q, *next;
     ngx_http_gateway_mirror_op_t  *op;
 
-    while (!ngx_queue_empty(ops)) {
-        q = ngx_queue_head(ops);
-        ngx_queue_remove(q);
+    for (q = ngx_queue_head(ops); q != ngx_queue_sentinel(ops); q = next) {
+        next = ngx_queue_next(q);
 
         op = ngx_queue_data(q, ngx_http_gateway_mirror_op_t, queue);
         ngx_destroy_pool(op->pool);
@@ -159,6 +158,7 @@ ngx_http_gateway_mirror_here(ngx_http_gateway_mirror_op_t *op)
 
     zone = op->mirror->zone;
     rc = NGX_DECLINED;
+    ngx_memzero(&known, sizeof(known));
 
     if (op->sent) {
         ngx_shmtx_lock(&zone->shpool->mutex);

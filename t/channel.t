@@ -181,16 +181,16 @@ invalid parameter "max_message=1025m", a size from 1 to 1g such as 64k is accept
     gateway_channel_zone z:1m ttl=1m;
 --- must_die
 --- error_log
-invalid parameter "ttl=1m", "history=number", "history_ttl=time" or "max_message=size" is accepted
+invalid parameter "ttl=1m", "redis=name", "history=number", "history_ttl=time" or "max_message=size" is accepted
 
 
 
 === TEST 19: Redis
 --- http_config
-    gateway_channel_zone z:1m redis=main;
+    gateway_channel_zone z:1m redis=;
 --- must_die
 --- error_log
-invalid parameter "redis=main", Redis is not supported by this version, leave it out
+invalid parameter "redis=", the name of one "gateway_redis" is accepted
 
 
 
