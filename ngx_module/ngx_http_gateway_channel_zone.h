@@ -52,6 +52,9 @@ typedef struct {
     uint64_t                       heard;    /* first number announced that
                                               * could not be appended, 0 */
     u_char                         heard_epoch[GW_EPOCH_LEN];
+    uint64_t                       left;     /* the newest when it was last
+                                              * left for an own epoch */
+    u_char                         left_epoch[GW_EPOCH_LEN];
     uint64_t                       walk;     /* the last that came by */
     ngx_uint_t                     others;   /* subscribers of other nodes */
     ngx_uint_t                     told;     /* ... that they know of here */

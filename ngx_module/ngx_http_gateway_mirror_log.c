@@ -178,6 +178,9 @@ ngx_http_gateway_mirror_local(ngx_http_gateway_channel_zone_t *zone,
             }
         }
 
+        ch->mirror.left = ch->log.seq;
+        ngx_memcpy(ch->mirror.left_epoch, ch->log.epoch, GW_EPOCH_LEN);
+
         gw_channel_log_restart(&ch->log, fresh);
     }
 
@@ -255,6 +258,14 @@ void
 ngx_http_gateway_mirror_heard(ngx_http_gateway_channel_t *ch,
     const u_char *epoch, uint64_t seq)
 {
+    /* an announcement that was long on its way, of what has been here */
+
+    if (seq <= ch->mirror.left
+        && ngx_memcmp(ch->mirror.left_epoch, epoch, GW_EPOCH_LEN) == 0)
+    {
+        return;
+    }
+
     if (ch->mirror.heard == 0
         || ngx_memcmp(ch->mirror.heard_epoch, epoch, GW_EPOCH_LEN) != 0)
     {

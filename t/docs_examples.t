@@ -14,6 +14,8 @@ use File::Temp qw(tempdir);
 use JSON::PP;
 use Test::More;
 
+use GatewayNginx;
+
 my $root = abs_path(dirname(abs_path(__FILE__)) . '/..');
 my ($module) = grep { /gateway/ } split ' ',
     $ENV{TEST_NGINX_LOAD_MODULES} || "$root/objs/ngx_http_gateway_module.so";
@@ -69,6 +71,7 @@ sub complete {
 
     $block = "http {\n" . join("\n", @keys) . "\n$block\n}"
         if $block !~ /^http \{/m && $block =~ /^(server \{|gateway_jwt_keys|
+                                       gateway_redis|
                                        gateway_jwt_cache|gateway_channel_zone|
                                        gateway_limit_zone|gateway_cache_zone|
                                        map\ )/xm;
@@ -94,7 +97,9 @@ sub complete {
 
 sub prepare_keys {
     make_path("$dir/keys");
-    write_file("$dir/keys/$_.secret", 's' x 32 . "\n") for qw(users services);
+    write_file("$dir/keys/$_.secret", 's' x 32 . "\n") for qw(users services redis);
+
+    GatewayNginx->make_certificate("$dir/keys/redis");
 
     system("openssl genpkey -algorithm ed25519 2>&1 | openssl pkey -pubout"
            . " -out '$dir/keys/legacy.pem'") == 0 or die 'openssl';

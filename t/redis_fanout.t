@@ -166,7 +166,11 @@ sub agreed {
 sub drain {
     my ($run) = @_;
 
-    my $last = $run->{acks}[-1];
+    # those of one round are in no order
+    my $epoch = $run->{acks}[-1]{epoch};
+    my ($last) = sort { $b->{sequenceNumber} <=> $a->{sequenceNumber} }
+        grep { $_->{epoch} eq $epoch } @{ $run->{acks} };
+    $run->{newest} = $last->{sequenceNumber};
 
     for my $ws (@{ $run->{subscribers} }) {
         until (grep { $_->{epoch} eq $last->{epoch}
@@ -181,13 +185,14 @@ sub drain {
 }
 
 
-# What is wrong with what a subscriber got: in an epoch numbers go up, each
-# message is what was acknowledged under its number; `whole` epochs have no
-# gap. Returns texts.
+# What is wrong with what a subscriber got: each message is what was
+# acknowledged under its number, numbers go up, and there is a gap only where
+# another epoch lies between, which tells the client. Returns texts.
 sub wrong {
-    my ($run, $ws, %whole) = @_;
+    my ($run, $ws) = @_;
 
     my (%last, @wrong);
+    my $before = '';
     my %acked = map { ("$_->{epoch} $_->{sequenceNumber}" => $_->{body}) }
         @{ $run->{acks} };
 
@@ -197,8 +202,9 @@ sub wrong {
 
         push @wrong, "$epoch $seq after $last"
             if defined $last && ($seq <= $last
-                || $whole{$epoch} && $seq != $last + 1);
+                || $epoch eq $before && $seq != $last + 1);
         $last{$epoch} = $seq;
+        $before = $epoch;
 
         my $body = delete $acked{"$epoch $seq"} // $m->{payload};
         push @wrong, "$epoch $seq is $m->{payload}, not $body"
@@ -258,7 +264,7 @@ sub disturbed {
     my (@wrong, @lost);
 
     for my $ws (@{ $run->{subscribers} }) {
-        push @wrong, wrong($run, $ws, $final => 1);
+        push @wrong, wrong($run, $ws);
         push @lost, grep {
             my $at = "$_->{epoch} $_->{sequenceNumber}";
             exists $ws->{lacks}{$at};
@@ -304,9 +310,9 @@ sub check_history {
 sub check_since {
     my ($name, $run, $nodes, $first, $final) = @_;
 
-    my ($seq) = map { $_->{sequenceNumber} }
+    my ($seq) = sort { $a <=> $b } map { $_->{sequenceNumber} }
         grep { $_->{epoch} eq $final } @{ $run->{acks} };
-    my $newest = $run->{acks}[-1]{sequenceNumber};
+    my $newest = $run->{newest};
 
     for my $node ($nodes->all) {
         my $ws = subscriber($node,
