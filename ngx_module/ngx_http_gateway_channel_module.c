@@ -11,6 +11,7 @@
 
 #include "ngx_http_gateway_channel_zone.h"
 #include "ngx_http_gateway_channel_conf.h"
+#include "ngx_http_gateway_ingest.h"
 #include "ngx_http_gateway_mirror.h"
 #include "ngx_http_gateway_revoke.h"
 #include "ngx_http_gateway_shm.h"
@@ -230,6 +231,10 @@ ngx_http_gateway_channel_postconf(ngx_conf_t *cf)
                           "block", &zones[i]->name, &zones[i]->name);
             return NGX_ERROR;
         }
+    }
+
+    if (ngx_http_gateway_ingest_conf(cf, zones, mcf->zones.nelts) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     return ngx_http_gateway_revoke_conf(cf, zones, mcf->zones.nelts);

@@ -160,6 +160,11 @@ ngx_http_gateway_mirror_here(ngx_http_gateway_mirror_op_t *op)
     rc = NGX_DECLINED;
     ngx_memzero(&known, sizeof(known));
 
+    if (op->once) {
+        ngx_http_gateway_mirror_finish(op, NGX_ERROR, NULL);
+        return;
+    }
+
     if (op->sent) {
         ngx_shmtx_lock(&zone->shpool->mutex);
         rc = ngx_http_gateway_mirror_give_up(op->mirror, op->id, &known);
@@ -489,6 +494,56 @@ ngx_http_gateway_mirror_publish(ngx_http_gateway_channel_zone_t *zone,
     if (done) {
         *op = o;
     }
+
+    return NGX_AGAIN;
+}
+
+
+ngx_int_t
+ngx_http_gateway_mirror_publish_once(ngx_http_gateway_channel_zone_t *zone,
+    ngx_str_t *name, gw_message_t *m, const u_char *id,
+    ngx_uint_t again, ngx_http_gateway_mirror_pt done, void *data)
+{
+    ngx_http_gateway_mirror_t        *mirror;
+    ngx_http_gateway_mirror_op_t     *o;
+    ngx_http_gateway_channel_info_t   info;
+
+    if (!ngx_http_gateway_mirror_shared(zone, name)) {
+        return ngx_http_gateway_channel_publish(zone, name, m, -1, &info);
+    }
+
+    mirror = ngx_http_gateway_mirror_get(zone);
+
+    if (!ngx_http_gateway_redis_up(zone->redis)
+        || !ngx_queue_empty(&mirror->waiting))
+    {
+        return NGX_ERROR;
+    }
+
+    if (m->time == 0) {
+        m->time = ngx_http_gateway_time_ms();
+    }
+
+    o = ngx_http_gateway_mirror_publish_op(zone, name, m, -1, done, data);
+
+    if (o == NULL) {
+        return NGX_ERROR;
+    }
+
+    o->once = 1;
+    o->again = (again != 0);
+    ngx_memcpy(o->id, id, GW_PUBLISH_ID_LEN);
+
+    if (ngx_http_gateway_mirror_script_publish(o,
+                                     ngx_http_gateway_mirror_publish_handler)
+        == NULL)
+    {
+        ngx_destroy_pool(o->pool);
+        return NGX_ERROR;
+    }
+
+    o->sent++;
+    ngx_queue_insert_tail(&mirror->flying, &o->queue);
 
     return NGX_AGAIN;
 }

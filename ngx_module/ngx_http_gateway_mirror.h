@@ -39,6 +39,17 @@ ngx_int_t ngx_http_gateway_mirror_publish(
     ngx_http_gateway_mirror_pt done, void *data,
     ngx_http_gateway_mirror_op_t **op);
 
+/*
+ * The same for what may come again, under the id (GW_PUBLISH_ID_LEN
+ * characters) that it comes with each time: it is published once, as far back
+ * as the history goes, and some tens of messages at least. again: it may not
+ * be the first time. Never on this node alone: NGX_ERROR where Redis is away.
+ */
+ngx_int_t ngx_http_gateway_mirror_publish_once(
+    ngx_http_gateway_channel_zone_t *zone, ngx_str_t *name, gw_message_t *m,
+    const u_char *id, ngx_uint_t again, ngx_http_gateway_mirror_pt done,
+    void *data);
+
 /* Drops the channel's messages; rc as of ngx_http_gateway_channel_delete(). */
 ngx_int_t ngx_http_gateway_mirror_delete(
     ngx_http_gateway_channel_zone_t *zone, ngx_str_t *name,

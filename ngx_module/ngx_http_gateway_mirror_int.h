@@ -135,6 +135,8 @@ struct ngx_http_gateway_mirror_op_s {
     uint64_t                          generation;
     ngx_msec_t                        deadline;  /* ngx_current_msec */
     ngx_uint_t                        sent;
+    unsigned                          once:1;    /* id is given; not here */
+    unsigned                          again:1;   /* it may be known */
 
     /* waiting for fetches */
     ngx_uint_t                        fetches;

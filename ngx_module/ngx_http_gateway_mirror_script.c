@@ -416,7 +416,7 @@ ngx_http_gateway_mirror_script_publish(ngx_http_gateway_mirror_op_t *op,
 
     zone = op->mirror->zone;
 
-    if (op->sent == 0) {
+    if (op->sent == 0 && !op->once) {
         ngx_http_gateway_mirror_words(op->id, GW_PUBLISH_ID_LEN);
     }
 
@@ -432,7 +432,7 @@ ngx_http_gateway_mirror_script_publish(ngx_http_gateway_mirror_op_t *op,
     ngx_http_gateway_mirror_arg_int(&args, zone->history);
     ngx_http_gateway_mirror_arg_int(&args, zone->history_ttl);
     ngx_http_gateway_mirror_arg_meta_ttl(&args);
-    ngx_http_gateway_mirror_arg_int(&args, op->sent != 0);
+    ngx_http_gateway_mirror_arg_int(&args, op->sent != 0 || op->again);
     ngx_http_gateway_mirror_arg_topic(&args);
     ngx_http_gateway_mirror_arg_who(&args, op->id);
     ngx_http_gateway_mirror_arg_literal(&args, &op->blob);

@@ -246,32 +246,29 @@ gw_revocations_pending(gw_revocations_t *t, gw_revocation_t *r, size_t n,
     size_t steps)
 {
     size_t found;
-    gw_revocation_node_t *node;
+    gw_revocation_node_t *node, *last;
 
-    for (found = 0; found < n && steps > 0; steps--) {
+    node = t->push != NULL ? *t->push : NULL;
 
-        if (t->push == NULL || *t->push == NULL) {
+    if (node == NULL) {
+        node = t->list;
+    }
 
-            if (found > 0) {
-                /* never the same one twice */
-                break;
-            }
+    last = NULL;
 
-            t->push = &t->list;
-        }
-
-        node = *t->push;
-
-        if (node == NULL) {
-            break;
-        }
+    for (found = 0; node != NULL && found < n && steps > 0; steps--) {
 
         if (node->pending) {
             r[found++] = node->r;
         }
 
-        t->push = &node->next;
+        last = node;
+        node = node->next;
     }
+
+    /* after the end from the beginning again, but none twice at once */
+
+    t->push = (last != NULL && node != NULL) ? &last->next : NULL;
 
     return found;
 }
