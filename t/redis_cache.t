@@ -40,7 +40,8 @@ my $origin = GatewayOrigin->new(
             if $uri =~ m{^/swr};
         return ('200 OK', [$fresh, "Cache-Tag: $1 all"], $body)
             if $uri =~ m{^/tag/(\w+)};
-        return ('200 OK', [$fresh], $body, 1) if $uri =~ m{^/slow};
+        return ('200 OK', [$fresh, 'Cache-Tag: slow'], $body, 1)
+            if $uri =~ m{^/slow};
         return ('200 OK', ['Cache-Control: private'], $body, 1)
             if $uri =~ m{^/private};
         return ('200 OK', [$fresh], 'x' x 300_000) if $uri =~ m{^/large};
@@ -341,6 +342,25 @@ GatewayProcess::wait_for(3, sub { $origin->requests('/slow/left') });
 my @others = ask($two, '/slow/left', 2);
 $_->close for @sockets;
 is(answered(@others), 2, 'where the one that fetches leaves others go on');
+
+
+# --- purged by one node while another one fetches
+
+for my $json ('{"keys":["/slow/race"]}', '{"tags":["slow"]}',
+    '{"pattern":"/slow/r*"}')
+{
+    my $n = $origin->requests('/slow/race');
+
+    @sockets = ask($one, '/slow/race', 1);
+    GatewayProcess::wait_for(3, sub { $origin->requests('/slow/race') > $n });
+    purge($two, $json);
+    is(answered(@sockets), 1, "fetched while $json was purged");
+    ok(!@{ $redis->command('KEYS', 'gw:*o:c:/slow/race') },
+        'it is not stored in level 2');
+    is(status($one, '/slow/race'), 'MISS', 'nor in level 1');
+    ok(shared('/slow/race'), 'but when it is fetched again it is');
+    purge($one, $json);
+}
 
 
 # --- what is in Redis is not what was stored
