@@ -216,6 +216,21 @@ ngx_http_gateway_redis_command_free(ngx_http_gateway_redis_command_t *cmd)
 }
 
 
+void
+ngx_http_gateway_redis_command_exit(ngx_http_gateway_redis_t *redis)
+{
+    ngx_queue_t  *q;
+
+    while (!ngx_queue_empty(&redis->free)) {
+        q = ngx_queue_head(&redis->free);
+        ngx_queue_remove(q);
+        ngx_free(ngx_queue_data(q, ngx_http_gateway_redis_command_t, queue));
+    }
+
+    redis->nfree = 0;
+}
+
+
 ngx_http_gateway_redis_command_t *
 ngx_http_gateway_redis_command_make(ngx_http_gateway_redis_t *redis,
     ngx_str_t *argv, ngx_uint_t argc,

@@ -303,7 +303,8 @@ counters_are_walked(void **unused)
 
     (void) unused;
 
-    list = (gw_str_t){ guard_copy(0, text, sizeof(text) - 1), sizeof(text) - 1 };
+    list.len = sizeof(text) - 1;
+    list.data = guard_copy(0, text, list.len);
     at = list.data;
 
     assert_true(gw_counts_next(list, &at, &counter, &n));
