@@ -8,6 +8,7 @@
  */
 
 #include "ngx_http_gateway_redis_ask.h"
+#include "../src/redis_info.h"
 
 
 #define NGX_HTTP_GATEWAY_REDIS_SENTINEL_INTERVAL  1000   /* ms */
@@ -156,10 +157,12 @@ ngx_http_gateway_redis_sentinel_switch(ngx_http_gateway_redis_t *redis,
 }
 
 
+/* INFO, which the handshake asks for as well: not everybody may ask for ROLE. */
+
 static void
 ngx_http_gateway_redis_sentinel_role(void *data, redisReply *reply)
 {
-    redisReply                *role;
+    gw_str_t                   info, role;
     ngx_http_gateway_redis_t  *redis;
 
     if (reply == NULL) {
@@ -168,12 +171,13 @@ ngx_http_gateway_redis_sentinel_role(void *data, redisReply *reply)
 
     redis = data;
 
-    if (reply->type == REDIS_REPLY_ARRAY && reply->elements > 0) {
-        role = reply->element[0];
+    if (reply->type == REDIS_REPLY_STRING) {
+        info.data = (u_char *) reply->str;
+        info.len = reply->len;
 
-        if (role->type == REDIS_REPLY_STRING
-            && role->len == sizeof("master") - 1
-            && ngx_memcmp(role->str, "master", role->len) == 0)
+        if (gw_redis_info(info, "role", &role) == GW_OK
+            && role.len == sizeof("master") - 1
+            && ngx_memcmp(role.data, "master", role.len) == 0)
         {
             return;
         }
@@ -187,7 +191,7 @@ static ngx_int_t
 ngx_http_gateway_redis_sentinel_answer(ngx_http_gateway_redis_t *redis,
     redisReply *reply)
 {
-    ngx_str_t                               argv[1];
+    ngx_str_t                               argv[2];
     gw_redis_host_t                         host;
     ngx_http_gateway_redis_sentinel_ctx_t  *ctx;
 
@@ -218,8 +222,9 @@ ngx_http_gateway_redis_sentinel_answer(ngx_http_gateway_redis_t *redis,
     }
 
     if (redis->link->ready) {
-        ngx_str_set(&argv[0], "ROLE");
-        (void) ngx_http_gateway_redis_command_on(redis->link, argv, 1,
+        ngx_str_set(&argv[0], "INFO");
+        ngx_str_set(&argv[1], "replication");
+        (void) ngx_http_gateway_redis_command_on(redis->link, argv, 2,
                    ngx_http_gateway_redis_sentinel_role, redis);
     }
 
