@@ -358,6 +358,8 @@ ngx_int_t ngx_http_gateway_redis_command_on(
     ngx_http_gateway_redis_handler_pt handler, void *data);
 void ngx_http_gateway_redis_command_free(
     ngx_http_gateway_redis_command_t *cmd);
+/* All memory of a worker that ends. */
+void ngx_http_gateway_redis_command_end(ngx_http_gateway_redis_t *redis);
 /* Answered NULL, from an event; in no queue. */
 void ngx_http_gateway_redis_command_lost(
     ngx_http_gateway_redis_command_t *cmd);
