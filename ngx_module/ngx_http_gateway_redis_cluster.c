@@ -252,7 +252,7 @@ ngx_http_gateway_redis_cluster_down(ngx_http_gateway_redis_link_t *link)
     node = link->data;
     ctx = link->redis->routing;
 
-    if (node->master && !node->told) {
+    if (node->serves && !node->told) {
         node->told = 1;
         ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
                       "gateway_redis \"%V\": node %V is away: %s",
@@ -368,31 +368,65 @@ ngx_http_gateway_redis_cluster_apply(ngx_http_gateway_redis_cluster_ctx_t *ctx,
 }
 
 
+/* NULL, or what is wrong with it. Each slot is there once at most. */
+
+static char *
+ngx_http_gateway_redis_cluster_wrong(redisReply *reply)
+{
+    long long         n;
+    ngx_uint_t        i;
+    redisReply       *range;
+    gw_redis_host_t   host;
+
+    if (reply->type == REDIS_REPLY_ERROR) {
+        return reply->str;
+    }
+
+    if (reply->type != REDIS_REPLY_ARRAY) {
+        return "its CLUSTER SLOTS is no list";
+    }
+
+    if (reply->elements == 0) {
+        /* it was taken out of the Cluster, or that is not made yet */
+        return "it knows of no slots";
+    }
+
+    n = 0;
+
+    for (i = 0; i < reply->elements; i++) {
+        range = reply->element[i];
+
+        if (ngx_http_gateway_redis_cluster_range(range, &host) != NGX_OK) {
+            return "its CLUSTER SLOTS holds what is no range of slots";
+        }
+
+        n += range->element[1]->integer - range->element[0]->integer + 1;
+
+        if (n > GW_REDIS_SLOTS) {
+            return "its CLUSTER SLOTS has too many slots";
+        }
+    }
+
+    return NULL;
+}
+
+
 static ngx_int_t
 ngx_http_gateway_redis_cluster_answer(ngx_http_gateway_redis_t *redis,
     redisReply *reply)
 {
-    gw_redis_host_t                        host;
-    ngx_uint_t                             i;
+    char                                  *wrong;
     ngx_http_gateway_redis_cluster_ctx_t  *ctx;
 
     ctx = redis->routing;
 
-    /* a node that was taken out of the Cluster knows of no slots */
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements == 0) {
-        return NGX_ERROR;
-    }
+    wrong = ngx_http_gateway_redis_cluster_wrong(reply);
 
-    for (i = 0; i < reply->elements; i++) {
-        if (ngx_http_gateway_redis_cluster_range(reply->element[i], &host)
-            != NGX_OK)
-        {
-            ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                          "gateway_redis \"%V\": node %V answers CLUSTER "
-                          "SLOTS with what is no map of slots",
-                          &redis->conf.name, &ctx->ask.link.server->name);
-            return NGX_ERROR;
-        }
+    if (wrong) {
+        ngx_http_gateway_redis_link_reason(&ctx->ask.link, wrong,
+                                           ngx_strlen(wrong));
+        ngx_http_gateway_redis_cluster_failed(redis, &ctx->ask.link);
+        return NGX_ERROR;
     }
 
     if (ngx_http_gateway_redis_cluster_apply(ctx, reply) != NGX_OK) {
@@ -626,6 +660,10 @@ ngx_http_gateway_redis_cluster_masters(ngx_http_gateway_redis_t *redis)
     n = 0;
     ctx = redis->routing;
 
+    if (ctx == NULL) {
+        return 0;
+    }
+
     for (q = ngx_queue_head(&ctx->nodes);
          q != ngx_queue_sentinel(&ctx->nodes);
          q = ngx_queue_next(q))
@@ -647,6 +685,10 @@ ngx_http_gateway_redis_cluster_master(ngx_http_gateway_redis_t *redis,
     ngx_http_gateway_redis_cluster_ctx_t  *ctx;
 
     ctx = redis->routing;
+
+    if (ctx == NULL) {
+        return NULL;
+    }
 
     for (q = ngx_queue_head(&ctx->nodes);
          q != ngx_queue_sentinel(&ctx->nodes);
@@ -730,15 +772,18 @@ ngx_http_gateway_redis_cluster_stop(ngx_http_gateway_redis_t *redis)
     ngx_http_gateway_redis_ask_stop(&ctx->ask);
     ngx_http_gateway_redis_wait_stop(&ctx->wait);
 
-    for (q = ngx_queue_head(&ctx->nodes);
-         q != ngx_queue_sentinel(&ctx->nodes);
-         q = ngx_queue_next(q))
-    {
+    while (!ngx_queue_empty(&ctx->nodes)) {
+        q = ngx_queue_head(&ctx->nodes);
+        ngx_queue_remove(q);
+
         node = ngx_queue_data(q, ngx_http_gateway_redis_member_t, queue);
 
         ngx_http_gateway_redis_link_stop(&node->link);
         ngx_http_gateway_redis_link_stop(&node->sub);
+        ngx_free(node);
     }
+
+    redis->routing = NULL;
 }
 
 

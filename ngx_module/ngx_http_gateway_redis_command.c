@@ -216,18 +216,38 @@ ngx_http_gateway_redis_command_free(ngx_http_gateway_redis_command_t *cmd)
 }
 
 
+/* At the worker's end, when all links are stopped: nobody is told any more. */
+
 void
-ngx_http_gateway_redis_command_exit(ngx_http_gateway_redis_t *redis)
+ngx_http_gateway_redis_command_end(ngx_http_gateway_redis_t *redis)
 {
-    ngx_queue_t  *q;
+    ngx_queue_t                       *q, *queue;
+    ngx_http_gateway_redis_command_t  *cmd;
 
-    while (!ngx_queue_empty(&redis->free)) {
-        q = ngx_queue_head(&redis->free);
+    queue = &redis->failed;
+
+    for ( ;; ) {
+
+        if (ngx_queue_empty(queue)) {
+            if (queue == &redis->free) {
+                return;
+            }
+
+            queue = &redis->free;
+            continue;
+        }
+
+        q = ngx_queue_head(queue);
         ngx_queue_remove(q);
-        ngx_free(ngx_queue_data(q, ngx_http_gateway_redis_command_t, queue));
-    }
 
-    redis->nfree = 0;
+        cmd = ngx_queue_data(q, ngx_http_gateway_redis_command_t, queue);
+
+        if (queue == &redis->failed && cmd->large) {
+            ngx_free(cmd->large);
+        }
+
+        ngx_free(cmd);
+    }
 }
 
 

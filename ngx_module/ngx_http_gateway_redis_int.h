@@ -358,8 +358,8 @@ ngx_int_t ngx_http_gateway_redis_command_on(
     ngx_http_gateway_redis_handler_pt handler, void *data);
 void ngx_http_gateway_redis_command_free(
     ngx_http_gateway_redis_command_t *cmd);
-/* At a worker's end: frees what is kept for the next commands. */
-void ngx_http_gateway_redis_command_exit(ngx_http_gateway_redis_t *redis);
+/* All memory of a worker that ends. */
+void ngx_http_gateway_redis_command_end(ngx_http_gateway_redis_t *redis);
 /* Answered NULL, from an event; in no queue. */
 void ngx_http_gateway_redis_command_lost(
     ngx_http_gateway_redis_command_t *cmd);

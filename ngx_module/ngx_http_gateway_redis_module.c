@@ -557,7 +557,7 @@ ngx_http_gateway_redis_exit_process(ngx_cycle_t *cycle)
 
         for (i = 0; i < all->nelts; i++) {
             redis[i]->route->stop(redis[i]);
-            ngx_http_gateway_redis_command_exit(redis[i]);
+            ngx_http_gateway_redis_command_end(redis[i]);
         }
     }
 }

@@ -157,7 +157,7 @@ ngx_http_gateway_redis_sentinel_switch(ngx_http_gateway_redis_t *redis,
 }
 
 
-/* INFO, which the handshake asks for as well: not all may ask for ROLE. */
+/* INFO, as in the handshake: not every user may ask for ROLE. */
 
 static void
 ngx_http_gateway_redis_sentinel_role(void *data, redisReply *reply)
