@@ -151,9 +151,10 @@ measure() {
     if line=$(taskset -c "$BENCH_LOAD_CPU" "$BENCH_OBJS/fanout" --settle=1000 \
         --port="$PORT" --pub-port="$PUB_PORT" "${pids[@]}" "${args[@]}")
     then
-        printf '%s %s %s %s %s %s\n' "$1" "$2" \
+        printf '%s %s %s %s %s %s %s\n' "$1" "$2" \
             "$(field messages "$line")" "$(field wall_ns "$line")" \
-            "$(field p50_ns "$line")" "$(field p99_ns "$line")" >> "$results"
+            "$(field p50_ns "$line")" "$(field p99_ns "$line")" \
+            "$(field cpu_ns "$line")" >> "$results"
         printf '%s %s %s\n' "$1" "$2" "$line" >> "$raw"
     else
         printf '%s: %s failed\n' "$1" "$2" >&2
@@ -196,21 +197,23 @@ table() {
         rate[k] = rate[k] " " $3 * 1e9 / $4
         p50[k] = p50[k] " " $5 / 1e6
         p99[k] = p99[k] " " $6 / 1e6
+        cpu[k] = cpu[k] " " $7 / $3 / 1e3
     }
     END {
         for (i = 1; i <= tests; i++) {
             test = order[i]
-            printf "\n%s\n  %-16s %10s %9s %9s\n", title[test], "",
-                "messages/s", "p50 ms", "p99 ms"
+            printf "\n%s\n  %-16s %10s %9s %9s %9s\n", title[test], "",
+                "messages/s", "p50 ms", "p99 ms", "CPU us"
             for (j = 1; j <= servers; j++) {
                 k = test SUBSEP server[j]
                 if (rate[k] != "") {
-                    printf "  %-16s %10.0f %9.3f %9.3f\n", server[j],
-                        median(rate[k]), median(p50[k]), median(p99[k])
+                    printf "  %-16s %10.0f %9.3f %9.3f %9.1f\n", server[j],
+                        median(rate[k]), median(p50[k]), median(p99[k]),
+                        median(cpu[k])
                 }
             }
-            printf "  %-16s %10s %9s %9s\n", "gateway / nchan",
-                ratio(rate), ratio(p50), ratio(p99)
+            printf "  %-16s %10s %9s %9s %9s\n", "gateway / nchan",
+                ratio(rate), ratio(p50), ratio(p99), ratio(cpu)
         }
     }' "$results"
 }
