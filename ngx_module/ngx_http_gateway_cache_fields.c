@@ -223,7 +223,13 @@ ngx_http_gateway_cache_write(u_char *p, const gw_field_t *f, ngx_uint_t kind,
     p = ngx_cpymem(p, f->name.data, f->name.len);
     ngx_strlow(p, (u_char *) f->name.data, f->name.len);
     p += f->name.len;
-    p = ngx_cpymem(p, f->value.data, f->value.len);
+
+    /* an empty one may point nowhere */
+
+    if (f->value.len) {
+        p = ngx_cpymem(p, f->value.data, f->value.len);
+    }
+
     *p++ = '\0';
 
     return p;

@@ -373,6 +373,10 @@ for my $value ('', 'x', '@-', '1' . '9' x 200, "1" . ('0' x 30) . "\xff" x 99) {
     $redis->command('HSET', $key, '-', $value);
     two_forgets('/g');
     is(status($two, '/g'), 'MISS', 'garbage is not served');
+
+    # what was fetched instead comes a little later
+    GatewayProcess::wait_for(3, sub {
+        $redis->command('HGET', $key, '-') ne $value });
 }
 
 # purges level 1 of the second node alone
@@ -467,6 +471,9 @@ is(status($two, '/back'), 'REDIS', 'and shared');
 
 # --- purged while a node was not listening
 
+GatewayProcess::wait_for(5, sub {
+    $redis->command('PUBSUB', 'NUMSUB', 'gw:purge')->[1] == 2 });
+sleep 0.3;    # for what they drop, as this is another Redis
 both('/missed', '/stays');
 $redis->command('CLIENT', 'KILL', 'TYPE', 'pubsub');
 is($one->http('DELETE', '/purge/missed')->{status}, 200, 'a purge');
