@@ -39,6 +39,12 @@ static void
 ngx_http_gateway_cache_remote_up(ngx_http_gateway_redis_t *redis, void *data)
 {
     ngx_http_gateway_cache_remote_catch_up(redis);
+
+    /* it may have been subscribed before commands were taken */
+
+    if (ngx_http_gateway_redis_leads(redis)) {
+        ngx_http_gateway_cache_remote_subscribed(redis, data);
+    }
 }
 
 
