@@ -67,7 +67,7 @@ bench_conf_redis_gateway() {
     cat << END
 http {
 $(bench_conf_http)
-    gateway_redis r redis://127.0.0.1:$redis_port;
+    gateway_redis r redis://127.0.0.1:$redis_port timeout=5s;
     gateway_channel_zone bench:256m redis=r history=100 history_ttl=10m;
     server {
 $(bench_conf_publisher)

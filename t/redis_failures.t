@@ -407,6 +407,20 @@ sub failure {
 }
 
 
+# A user who may do no more than docs/operations.md says.
+{
+    my $redis = GatewayRedis->new(user => 'gateway', password => 'x',
+        acl => '~gw:* &gw:* +@all -@admin -@dangerous +info '
+            . '+cluster|slots +cluster|shards +asking');
+    my $nodes = start(($redis->url) x 2);
+
+    check_together('a user with few rights', $nodes->all);
+    unlike(join('', map { $_->error_log } $nodes->all), qr/NOPERM/,
+        'a user with few rights: nothing is missing');
+    $nodes->stop;
+}
+
+
 {
     my $group = GatewayRedisSentinel->new;
     my $nodes = start(($group->url) x 2);
