@@ -576,6 +576,7 @@ ngx_http_gateway_redis_share_heard(ngx_http_gateway_redis_t *redis,
 
     ngx_shmtx_lock(&redis->shpool->mutex);
 
+    node = NULL;
     oldest = NULL;
 
     for (i = 0; i < sh->nnodes; i++) {
