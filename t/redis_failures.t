@@ -380,8 +380,12 @@ sub failure {
 
     my $broken = sub {
         my ($name, @mode) = @_;
-        failure($name, $nodes, [$nodes[0]],
-            sub { $proxy->behave(@mode) }, sub { $proxy->behave('pass') });
+        failure($name, $nodes, [$nodes[0]], sub { $proxy->behave(@mode) },
+            sub {
+                # a stream that has lost something does not go on
+                $proxy->behave('refuse') if $mode[0] !~ /^(?:slow|hole|error)$/;
+                $proxy->behave('pass');
+            });
     };
 
     $broken->('slower than the timeout', 'slow', 3000 * $TIMEOUT);
