@@ -556,26 +556,38 @@ ngx_http_gateway_mirror_text(redisReply *reply)
 }
 
 
+/* What it did not take is published on this node alone: said once a second. */
+
+static void
+ngx_http_gateway_mirror_refused(ngx_http_gateway_mirror_t *mirror,
+    const char *why, size_t len)
+{
+    static time_t  told;
+
+    if (told == ngx_time()) {
+        return;
+    }
+
+    told = ngx_time();
+
+    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                  "gateway_channel_zone \"%V\": Redis answered: %*s",
+                  &mirror->zone->name, ngx_min(len, (size_t) 200), why);
+}
+
+
 ngx_int_t
 ngx_http_gateway_mirror_reply(ngx_http_gateway_mirror_t *mirror,
     redisReply *reply, ngx_http_gateway_mirror_reply_t *out)
 {
     gw_str_t  epoch;
 
-    static time_t  told;
+    static const char  late[] = "later than \"timeout\" of gateway_redis";
 
     ngx_memzero(out, sizeof(*out));
 
     if (reply->type == REDIS_REPLY_ERROR) {
-
-        if (told != ngx_time()) {
-            told = ngx_time();
-            ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                          "gateway_channel_zone \"%V\": Redis answered: %*s",
-                          &mirror->zone->name,
-                          (size_t) ngx_min(reply->len, 200), reply->str);
-        }
-
+        ngx_http_gateway_mirror_refused(mirror, reply->str, reply->len);
         return NGX_ERROR;
     }
 
@@ -591,10 +603,12 @@ ngx_http_gateway_mirror_reply(ngx_http_gateway_mirror_t *mirror,
     out->others = ngx_http_gateway_mirror_others(mirror,
                              ngx_http_gateway_mirror_text(reply->element[3]));
 
-    if (out->status == NGX_HTTP_GATEWAY_MIRROR_LATE
-        || (out->status == NGX_HTTP_GATEWAY_MIRROR_CONFLICT
-            && epoch.len == 0))
-    {
+    if (out->status == NGX_HTTP_GATEWAY_MIRROR_LATE) {
+        ngx_http_gateway_mirror_refused(mirror, late, sizeof(late) - 1);
+        return NGX_OK;
+    }
+
+    if (out->status == NGX_HTTP_GATEWAY_MIRROR_CONFLICT && epoch.len == 0) {
         return NGX_OK;
     }
 
