@@ -26,5 +26,12 @@ void ngx_http_gateway_cache_never(ngx_conf_t *cf);
 ngx_int_t ngx_http_gateway_cache_purge(ngx_http_request_t *r,
     ngx_array_t *keys, ngx_array_t *tags);
 
+/*
+ * Purges what a JSON object {keys?, pattern?, tags?, cascade?} names, in all
+ * zones, and tells the subscribers of cache:invalidate. NGX_OK, NGX_DECLINED:
+ * it is malformed or names nothing, or NGX_ERROR.
+ */
+ngx_int_t ngx_http_gateway_cache_purge_object(ngx_str_t *object);
+
 
 #endif /* NGX_HTTP_GATEWAY_CACHE_H_INCLUDED */

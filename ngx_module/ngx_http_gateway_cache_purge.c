@@ -133,9 +133,7 @@ ngx_http_gateway_purge_step(ngx_http_gateway_purge_t *job)
 }
 
 
-/* Tells the subscribers of every zone. */
-
-static void
+void
 ngx_http_gateway_purge_relay(ngx_http_gateway_purge_t *job)
 {
     u_char                             *p;

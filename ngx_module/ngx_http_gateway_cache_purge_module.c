@@ -210,118 +210,6 @@ ngx_http_gateway_purge_method(ngx_http_request_t *r,
 }
 
 
-/* A string with something in it: NGX_OK, NGX_DECLINED, NGX_ERROR. */
-
-static ngx_int_t
-ngx_http_gateway_purge_string(ngx_pool_t *pool, gw_json_t *v, gw_str_t *s)
-{
-    u_char  *p;
-
-    if (v->type != GW_JSON_STRING) {
-        return NGX_DECLINED;
-    }
-
-    p = ngx_pnalloc(pool, v->text.len);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    s->data = p;
-    s->len = gw_json_string_decode(v, p);
-
-    return (s->len == 0 || s->len == (size_t) -1) ? NGX_DECLINED : NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_gateway_purge_strings(ngx_pool_t *pool, gw_json_t *v,
-    ngx_array_t *a)
-{
-    gw_str_t             *s;
-    gw_json_t             item;
-    ngx_int_t             rc;
-    const unsigned char  *it;
-
-    if (v->type != GW_JSON_ARRAY) {
-        return NGX_DECLINED;
-    }
-
-    it = NULL;
-
-    while (gw_json_next(v, &it, NULL, &item)) {
-
-        s = ngx_array_push(a);
-        if (s == NULL) {
-            return NGX_ERROR;
-        }
-
-        rc = ngx_http_gateway_purge_string(pool, &item, s);
-
-        if (rc != NGX_OK) {
-            return rc;
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-/* NGX_OK; NGX_DECLINED: malformed, or names nothing; NGX_ERROR. */
-
-static ngx_int_t
-ngx_http_gateway_purge_parse(ngx_http_gateway_purge_ctx_t *ctx,
-    ngx_str_t *body)
-{
-    gw_json_t             object, name, v;
-    ngx_int_t             rc;
-    ngx_pool_t           *pool;
-    const unsigned char  *it;
-
-    pool = ctx->request->pool;
-
-    if (!gw_utf8_valid(body->data, body->len)
-        || gw_json_parse(ngx_http_gateway_span(body), &object) != GW_OK
-        || object.type != GW_JSON_OBJECT)
-    {
-        return NGX_DECLINED;
-    }
-
-    ctx->job.payload.data = (u_char *) object.text.data;
-    ctx->job.payload.len = object.text.len;
-
-    it = NULL;
-
-    while (gw_json_next(&object, &it, &name, &v)) {
-
-        if (gw_json_string_equal(&name, gw_str("keys"))) {
-            rc = ngx_http_gateway_purge_strings(pool, &v, &ctx->job.keys);
-
-        } else if (gw_json_string_equal(&name, gw_str("tags"))) {
-            rc = ngx_http_gateway_purge_strings(pool, &v, &ctx->job.tags);
-
-        } else if (gw_json_string_equal(&name, gw_str("pattern"))) {
-            rc = ngx_http_gateway_purge_string(pool, &v, &ctx->job.pattern);
-
-        } else if (gw_json_string_equal(&name, gw_str("cascade"))
-                   && (v.type == GW_JSON_TRUE || v.type == GW_JSON_FALSE))
-        {
-            ctx->job.purge.cascade = (v.type == GW_JSON_TRUE);
-            rc = NGX_OK;
-
-        } else {
-            rc = NGX_DECLINED;
-        }
-
-        if (rc != NGX_OK) {
-            return rc;
-        }
-    }
-
-    return (ctx->job.keys.nelts || ctx->job.tags.nelts || ctx->job.pattern.len)
-           ? NGX_OK : NGX_DECLINED;
-}
-
-
 /* All of it was asked for in one piece. */
 
 static ngx_int_t
@@ -381,7 +269,7 @@ ngx_http_gateway_purge_body(ngx_http_request_t *r)
     rc = ngx_http_gateway_purge_read(r, &body);
 
     if (rc == NGX_OK) {
-        rc = ngx_http_gateway_purge_parse(ctx, &body);
+        rc = ngx_http_gateway_purge_parse(&ctx->job, &body);
     }
 
     if (rc == NGX_OK) {

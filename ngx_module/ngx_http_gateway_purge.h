@@ -58,6 +58,15 @@ ngx_http_gateway_purge_t *ngx_http_gateway_purge_create(
     ngx_http_gateway_cache_zone_t *zone);
 
 
+/* Tells the subscribers of every channel zone what was purged. */
+void ngx_http_gateway_purge_relay(ngx_http_gateway_purge_t *job);
+
+/* {keys?, pattern?, tags?, cascade?} becomes the job's; the text stays where
+ * it is. NGX_OK; NGX_DECLINED: malformed, or names nothing; NGX_ERROR. */
+ngx_int_t ngx_http_gateway_purge_parse(ngx_http_gateway_purge_t *job,
+    ngx_str_t *object);
+
+
 /* _cache_remote_purge.c */
 
 /* Purges level 2 and tells other nodes. NGX_AGAIN: remote_done() will be

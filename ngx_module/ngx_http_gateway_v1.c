@@ -9,6 +9,7 @@
 #include <openssl/rand.h>
 
 #include "ngx_http_gateway_websocket.h"
+#include "ngx_http_gateway_cache.h"
 #include "../src/envelope.h"
 
 
@@ -30,6 +31,8 @@ typedef struct {
 
 static void ngx_http_gateway_v1_publish(ngx_http_gateway_websocket_t *ws,
     gw_json_t *payload, gw_str_t *request_id);
+static void ngx_http_gateway_v1_invalidate(ngx_http_gateway_websocket_t *ws,
+    gw_json_t *payload, gw_str_t *request_id);
 static void ngx_http_gateway_v1_ping(ngx_http_gateway_websocket_t *ws,
     gw_json_t *payload, gw_str_t *request_id);
 static void ngx_http_gateway_v1_auth(ngx_http_gateway_websocket_t *ws,
@@ -43,6 +46,7 @@ static ngx_http_gateway_v1_type_t  ngx_http_gateway_v1_types[] = {
     { ngx_string("unsubscribe"), ngx_http_gateway_v1_unsubscribe },
     { ngx_string("recovery:request"), ngx_http_gateway_recovery_start },
     { ngx_string("auth"), ngx_http_gateway_v1_auth },
+    { ngx_string("cache:invalidate"), ngx_http_gateway_v1_invalidate },
     { ngx_null_string, NULL }
 };
 
@@ -652,6 +656,43 @@ ngx_http_gateway_v1_published(ngx_http_gateway_websocket_t *ws,
     ngx_http_gateway_v1_state(t, name, info);
     ngx_http_gateway_text_literal(t, "}");
     ngx_http_gateway_v1_end(ws, t, request_id);
+}
+
+
+/* The effect is the answer: what is told on the channel of this name. */
+
+static void
+ngx_http_gateway_v1_invalidate(ngx_http_gateway_websocket_t *ws,
+    gw_json_t *payload, gw_str_t *request_id)
+{
+    ngx_int_t  rc;
+    ngx_str_t  object;
+
+    static ngx_str_t  name = ngx_string("cache:invalidate");
+
+    if (!ngx_http_gateway_allowed(&ws->allow, NGX_HTTP_GATEWAY_PUBLISH,
+                                  &name))
+    {
+        ngx_http_gateway_v1_error(ws, "forbidden",
+                                  "publishing is not allowed", NULL,
+                                  request_id);
+        return;
+    }
+
+    object.data = (u_char *) payload->text.data;
+    object.len = payload->text.len;
+
+    rc = ngx_http_gateway_cache_purge_object(&object);
+
+    if (rc == NGX_DECLINED) {
+        ngx_http_gateway_v1_bad(ws, "\"payload\" does not name \"keys\", "
+                                    "\"tags\" or a \"pattern\"",
+                                request_id);
+
+    } else if (rc != NGX_OK) {
+        ngx_http_gateway_v1_error(ws, "internal", "no memory", NULL,
+                                  request_id);
+    }
 }
 
 

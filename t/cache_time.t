@@ -145,6 +145,11 @@ my $nginx = GatewayNginx->new(
         location = /error { return 200 error; }
         location /purge { gateway_cache_purge c; }
         location /pub { gateway_publisher ch; }
+        location /ws {
+            gateway_subscriber ch;
+            gateway_subscribe_allow cache:*;
+            gateway_publish_allow cache:\$arg_may;
+        }
 END
 
 sub get {
@@ -310,6 +315,30 @@ $response = $nginx->http('GET', '/pub?channel=cache:invalidate&since=0');
 like($response->{body},
     qr/"type":"cache:invalidate","payload":\{"pattern":"\*vary\*"\}/,
     'the channel cache:invalidate has it');
+
+# and clients may purge, where they may publish there
+
+my $ws = $nginx->client(subprotocols => ['v1'],
+    path => '/ws?channel=cache:invalidate&may=invalidate');
+$ws->recv_type('subscribed');
+get($vary, cache => 'HIT', headers => ['X-Kind' => 'b']);
+$ws->send_text('{"type":"cache:invalidate","payload":{"pattern":"*vary*"}}');
+my $told = $ws->recv_type('cache:invalidate');
+is($told && $told->{payload}{pattern}, '*vary*', 'a client purges');
+get($vary, cache => 'MISS', headers => ['X-Kind' => 'b']);
+
+$ws->send_text('{"type":"cache:invalidate","payload":{"keys":[]}}');
+$told = $ws->recv_type('error');
+is($told && $told->{payload}{code}, 'bad-message', 'which names something');
+$ws->close;
+
+$ws = $nginx->client(subprotocols => ['v1'], path => '/ws?may=other');
+$ws->recv_type('connection:established');
+$ws->send_text('{"type":"cache:invalidate","payload":{"pattern":"*"}}');
+$told = $ws->recv_type('error');
+is($told && $told->{payload}{code}, 'forbidden', 'and is allowed to');
+get($vary, cache => 'HIT', headers => ['X-Kind' => 'b']);
+$ws->close;
 
 $nginx->stop;
 $_->stop for $origin, $uwsgi_origin, $fastcgi_origin;
