@@ -73,7 +73,7 @@ ngx_http_gateway_limit_messages_init(ngx_http_request_t *r,
             continue;
         }
 
-        ngx_str_null(&keys[n]);
+        ngx_str_set(&keys[n], "");
 
         if (limit[i].zone->sync) {
             if (ngx_http_gateway_limit_key(r, limit[i].zone, &keys[n])

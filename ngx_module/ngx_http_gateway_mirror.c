@@ -256,7 +256,8 @@ ngx_http_gateway_mirror_timer(ngx_event_t *ev)
     while (!ngx_queue_empty(&mirror->waiting)) {
         q = ngx_queue_head(&mirror->waiting);
         op = ngx_queue_data(q, ngx_http_gateway_mirror_op_t, queue);
-        ngx_queue_remove(q);
+        /* clang's analyzer knows nothing of queues */
+        ngx_queue_remove(q); /* NOLINT(clang-analyzer-core.NullDereference) */
 
         ngx_http_gateway_mirror_here(op);
     }

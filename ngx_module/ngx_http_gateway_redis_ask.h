@@ -97,7 +97,7 @@ void ngx_http_gateway_redis_wait_init(ngx_http_gateway_redis_wait_t *wait,
     ngx_http_gateway_redis_t *redis);
 /* NGX_DECLINED: too much waits, or it was sent too often. */
 ngx_int_t ngx_http_gateway_redis_wait_add(ngx_http_gateway_redis_wait_t *wait,
-    ngx_http_gateway_redis_command_t *command);
+    ngx_http_gateway_redis_command_t *cmd);
 void ngx_http_gateway_redis_wait_send(ngx_http_gateway_redis_wait_t *wait);
 void ngx_http_gateway_redis_wait_stop(ngx_http_gateway_redis_wait_t *wait);
 

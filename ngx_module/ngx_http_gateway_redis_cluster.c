@@ -168,7 +168,9 @@ ngx_http_gateway_redis_cluster_check(ngx_http_gateway_redis_cluster_ctx_t *ctx,
     {
         node = ngx_queue_data(q, ngx_http_gateway_redis_member_t, queue);
 
-        if (node->master) {
+        /* what was taken out of the queue before is not here any more, which
+         * clang's analyzer cannot know */
+        if (node->master) { /* NOLINT(clang-analyzer-unix.Malloc) */
             masters++;
             ready += node->link.ready;
             untried += !node->tried;
@@ -759,7 +761,7 @@ ngx_http_gateway_redis_cluster_start(ngx_http_gateway_redis_t *redis)
 static void
 ngx_http_gateway_redis_cluster_stop(ngx_http_gateway_redis_t *redis)
 {
-    ngx_queue_t                           *q;
+    ngx_queue_t                           *q, *next;
     ngx_http_gateway_redis_member_t         *node;
     ngx_http_gateway_redis_cluster_ctx_t  *ctx;
 
@@ -772,16 +774,19 @@ ngx_http_gateway_redis_cluster_stop(ngx_http_gateway_redis_t *redis)
     ngx_http_gateway_redis_ask_stop(&ctx->ask);
     ngx_http_gateway_redis_wait_stop(&ctx->wait);
 
-    while (!ngx_queue_empty(&ctx->nodes)) {
-        q = ngx_queue_head(&ctx->nodes);
-        ngx_queue_remove(q);
-
+    for (q = ngx_queue_head(&ctx->nodes);
+         q != ngx_queue_sentinel(&ctx->nodes);
+         q = next)
+    {
+        next = ngx_queue_next(q);
         node = ngx_queue_data(q, ngx_http_gateway_redis_member_t, queue);
 
         ngx_http_gateway_redis_link_stop(&node->link);
         ngx_http_gateway_redis_link_stop(&node->sub);
         ngx_free(node);
     }
+
+    ngx_queue_init(&ctx->nodes);
 
     redis->routing = NULL;
 }

@@ -402,7 +402,7 @@ ngx_http_gateway_redis_topic_check(ngx_http_gateway_redis_cluster_ctx_t *ctx,
         }
     }
 
-    if (topic->state == ngx_http_gateway_redis_topic_confirmed) {
+    if (node && topic->state == ngx_http_gateway_redis_topic_confirmed) {
         /* a node that does not answer sends no messages either */
         return node->link.ready ? NGX_OK : NGX_AGAIN;
     }
