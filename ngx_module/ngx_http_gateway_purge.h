@@ -64,7 +64,7 @@ void ngx_http_gateway_purge_relay(ngx_http_gateway_purge_t *job);
 /* {keys?, pattern?, tags?, cascade?} becomes the job's; the text stays where
  * it is. NGX_OK; NGX_DECLINED: malformed, or names nothing; NGX_ERROR. */
 ngx_int_t ngx_http_gateway_purge_parse(ngx_http_gateway_purge_t *job,
-    ngx_str_t *object);
+    ngx_str_t *body);
 
 
 /* _cache_remote_purge.c */
