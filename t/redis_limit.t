@@ -213,8 +213,10 @@ sub wait_said {
     is(statuses($two, '/hour?k=part', 6), '200 200 200 200 200 429',
         'the other has the other five');
 
-    is(statuses($_, '/hour?k=away', 1), '429', 'eight together')
-        for $one, $two;
+    for my $node ($one, $two) {
+        ok(wait_remaining($node, '/hour?k=away', 0), 'eight together');
+        is(statuses($node, '/hour?k=away', 1), '429', 'and no ninth');
+    }
 
     is(statuses($one, '/hour?k=again', 9), join(' ', (200) x 8, 429),
         'and the whole limit for others');
@@ -279,8 +281,14 @@ sub wait_said {
         for $one, $two;
     is(statuses($one, '/hour?k=wrong', 5), '200 200 200 200 429', 'its half');
 
+    my $again = qr/"hour" is shared with other nodes/;
+    my %before = map { $_ => scalar(() = $_->error_log =~ /$again/g) }
+        $one, $two;
+
     $redis->command('DEL', $stream);
-    ok(wait_remaining($two, '/hour?k=wrong', 4), 'afterwards shared again');
+    ok(wait_said($_, $again, 1 + $before{$_}), 'afterwards shared again')
+        for $one, $two;
+    ok(wait_remaining($two, '/hour?k=wrong', 4), 'and told');
     is(scalar(() = $one->error_log =~ /$said/g), 1, 'it was said once');
 
     $redis->command('SET', $secret, 'short');
