@@ -18,15 +18,22 @@
 #define NGX_HTTP_GATEWAY_CACHE_SPANS  16
 
 
+#define NGX_HTTP_GATEWAY_CACHE_FOLLOW_TIMER  60000  /* ms */
+
+
 typedef struct {
     ngx_queue_t                     queue;
     ngx_http_gateway_cache_ctx_t   *ctx;
     gw_store_cursor_t               cursor;
     uint64_t                        seen;      /* bytes handed on */
     uint64_t                        size;      /* of all */
+    ngx_event_t                     timer;     /* keeps an ending worker */
 } ngx_http_gateway_cache_follower_t;
 
 
+static void ngx_http_gateway_cache_follow_wait(
+    ngx_http_gateway_cache_follower_t *f);
+static void ngx_http_gateway_cache_follow_timer(ngx_event_t *ev);
 static void ngx_http_gateway_cache_follow_cancel(void *data);
 static void ngx_http_gateway_cache_follow_on(
     ngx_http_gateway_cache_follower_t *f);
@@ -98,6 +105,9 @@ ngx_http_gateway_cache_follow(ngx_http_gateway_cache_ctx_t *ctx)
     f->ctx = ctx;
     f->size = ctx->info.body_size;
     ngx_queue_init(&f->queue);
+    f->timer.handler = ngx_http_gateway_cache_follow_timer;
+    f->timer.data = f;
+    f->timer.log = r->connection->log;
 
     cln->handler = ngx_http_gateway_cache_follow_cancel;
     cln->data = f;
@@ -143,6 +153,28 @@ ngx_http_gateway_cache_follow_cancel(void *data)
 
     ngx_queue_remove(&f->queue);
     ngx_queue_init(&f->queue);
+
+    if (f->timer.timer_set) {
+        ngx_del_timer(&f->timer);
+    }
+}
+
+
+/* A worker that is to end goes on as long as there are timers: who fetches
+ * may be in another one. */
+
+static void
+ngx_http_gateway_cache_follow_wait(ngx_http_gateway_cache_follower_t *f)
+{
+    ngx_queue_insert_tail(&ngx_http_gateway_cache_followers, &f->queue);
+    ngx_add_timer(&f->timer, NGX_HTTP_GATEWAY_CACHE_FOLLOW_TIMER);
+}
+
+
+static void
+ngx_http_gateway_cache_follow_timer(ngx_event_t *ev)
+{
+    ngx_add_timer(ev, NGX_HTTP_GATEWAY_CACHE_FOLLOW_TIMER);
 }
 
 
@@ -268,7 +300,7 @@ ngx_http_gateway_cache_follow_on(ngx_http_gateway_cache_follower_t *f)
 
         /* the slot is noted only where nothing new was there */
 
-        ngx_queue_insert_tail(&ngx_http_gateway_cache_followers, &f->queue);
+        ngx_http_gateway_cache_follow_wait(f);
 
         gw_store_progress(ngx_http_gateway_cache_lock(ctx->zone),
                           (unsigned) ngx_http_gateway_slot, &ctx->ref,
@@ -281,7 +313,7 @@ ngx_http_gateway_cache_follow_on(ngx_http_gateway_cache_follower_t *f)
         }
 
     } else {
-        ngx_queue_insert_tail(&ngx_http_gateway_cache_followers, &f->queue);
+        ngx_http_gateway_cache_follow_wait(f);
     }
 
     if (info.state == GW_STORE_FILLING) {

@@ -243,6 +243,7 @@ typedef struct {
     unsigned                            cleanup:1;
     unsigned                            collapsed:1;  /* has waited */
     unsigned                            alone:1;      /* waits no more */
+    unsigned                            sure:1;       /* looked up as leader */
     unsigned                            fetching:1;   /* upstream is asked */
     unsigned                            stripped:1;   /* of conditions */
     unsigned                            conditional:1; /* by our validators */

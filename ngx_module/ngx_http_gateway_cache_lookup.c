@@ -250,6 +250,34 @@ ngx_http_gateway_cache_init(ngx_http_gateway_cache_ctx_t *ctx)
 }
 
 
+/* Gives up the lead, which it does not need any more. */
+
+static void
+ngx_http_gateway_cache_yield(ngx_http_gateway_cache_ctx_t *ctx)
+{
+    if (ctx->fill) {
+        ngx_http_gateway_cache_store_abort(ctx, 0);
+    }
+}
+
+
+static ngx_int_t
+ngx_http_gateway_cache_hit(ngx_http_gateway_cache_ctx_t *ctx)
+{
+    ngx_http_gateway_cache_yield(ctx);
+
+    ctx->status = ctx->ttl < 0 ? NGX_HTTP_GATEWAY_CACHE_STALE
+                               : NGX_HTTP_GATEWAY_CACHE_HIT;
+
+    if (ctx->remote && ctx->remote->found && ctx->ttl >= 0) {
+        ctx->status = NGX_HTTP_GATEWAY_CACHE_REDIS;
+        ctx->detail = gw_str("redis");
+    }
+
+    return ngx_http_gateway_cache_serve(ctx);
+}
+
+
 static ngx_int_t
 ngx_http_gateway_cache_look(ngx_http_gateway_cache_ctx_t *ctx)
 {
@@ -280,17 +308,11 @@ ngx_http_gateway_cache_look(ngx_http_gateway_cache_ctx_t *ctx)
     switch (d.verdict) {
 
     case GW_CACHE_HIT:
-        ctx->status = d.ttl < 0 ? NGX_HTTP_GATEWAY_CACHE_STALE
-                                : NGX_HTTP_GATEWAY_CACHE_HIT;
-
-        if (ctx->remote && ctx->remote->found && d.ttl >= 0) {
-            ctx->status = NGX_HTTP_GATEWAY_CACHE_REDIS;
-            ctx->detail = gw_str("redis");
-        }
-
-        return ngx_http_gateway_cache_serve(ctx);
+        return ngx_http_gateway_cache_hit(ctx);
 
     case GW_CACHE_UPDATING:
+        ngx_http_gateway_cache_yield(ctx);
+
         ctx->status = NGX_HTTP_GATEWAY_CACHE_UPDATING;
         ctx->fwd = GW_FWD_NONE;
 
@@ -566,27 +588,20 @@ ngx_http_gateway_cache_ask(ngx_http_gateway_cache_ctx_t *ctx, ngx_uint_t lock)
 }
 
 
-/* Goes on to the content handler, alone or for all who ask for the same, or
- * waits for who does. */
+/* GW_OK: it leads, or did before; else as gw_store_lead(). */
 
-static ngx_int_t
-ngx_http_gateway_cache_fetch(ngx_http_gateway_cache_ctx_t *ctx,
-    ngx_uint_t validate)
+static int
+ngx_http_gateway_cache_lead(ngx_http_gateway_cache_ctx_t *ctx)
 {
-    int                      rc;
-    gw_store_t              *store;
-    ngx_http_headers_out_t  *out;
-
-    if (ctx->status == NGX_HTTP_GATEWAY_CACHE_BYPASS) {
-        ctx->alone = 1;
-    }
+    int          rc;
+    gw_store_t  *store;
 
     rc = GW_DECLINED;
 
     store = ngx_http_gateway_cache_lock(ctx->zone);
 
     if (ctx->fill) {
-        rc = GW_OK;      /* since level 2 was asked */
+        rc = GW_OK;
 
     } else if (!ctx->alone) {
         rc = gw_store_lead(store, (unsigned) ngx_http_gateway_slot,
@@ -598,8 +613,31 @@ ngx_http_gateway_cache_fetch(ngx_http_gateway_cache_ctx_t *ctx,
 
     ngx_http_gateway_cache_unlock(ctx->zone);
 
-    if (rc == GW_AGAIN) {
+    if (rc != GW_OK) {
         ctx->fill = 0;
+    }
+
+    return rc;
+}
+
+
+/* Goes on to the content handler, alone or for all who ask for the same, or
+ * waits for who does. */
+
+static ngx_int_t
+ngx_http_gateway_cache_fetch(ngx_http_gateway_cache_ctx_t *ctx,
+    ngx_uint_t validate)
+{
+    int                      rc;
+    ngx_http_headers_out_t  *out;
+
+    if (ctx->status == NGX_HTTP_GATEWAY_CACHE_BYPASS) {
+        ctx->alone = 1;
+    }
+
+    rc = ngx_http_gateway_cache_lead(ctx);
+
+    if (rc == GW_AGAIN) {
         ngx_http_gateway_cache_unpin(ctx);
         ngx_http_gateway_cache_remote_release(ctx, 0);
 
@@ -608,8 +646,16 @@ ngx_http_gateway_cache_fetch(ngx_http_gateway_cache_ctx_t *ctx,
                : ngx_http_gateway_cache_park(ctx);
     }
 
-    if (rc != GW_OK) {
-        ctx->fill = 0;
+    if (rc == GW_OK && !ctx->sure) {
+
+        /* It may have been stored since it was looked for. From here on nobody
+         * else stores it. */
+
+        ctx->sure = 1;
+        ngx_http_gateway_cache_unpin(ctx);
+        ctx->stored.fields = NULL;
+
+        return ngx_http_gateway_cache_look(ctx);
     }
 
     /* what is known not to be cacheable is not in level 2 either */
