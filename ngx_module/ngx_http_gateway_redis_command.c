@@ -216,38 +216,36 @@ ngx_http_gateway_redis_command_free(ngx_http_gateway_redis_command_t *cmd)
 }
 
 
-/* At the worker's end, when all links are stopped: nobody is told any more. */
-
-void
-ngx_http_gateway_redis_command_end(ngx_http_gateway_redis_t *redis)
+static void
+ngx_http_gateway_redis_command_drop(ngx_queue_t *queue)
 {
-    ngx_queue_t                       *q, *queue;
+    ngx_queue_t                       *q, *next;
     ngx_http_gateway_redis_command_t  *cmd;
 
-    queue = &redis->failed;
-
-    for ( ;; ) {
-
-        if (ngx_queue_empty(queue)) {
-            if (queue == &redis->free) {
-                return;
-            }
-
-            queue = &redis->free;
-            continue;
-        }
-
-        q = ngx_queue_head(queue);
-        ngx_queue_remove(q);
-
+    for (q = ngx_queue_head(queue); q != ngx_queue_sentinel(queue); q = next) {
+        next = ngx_queue_next(q);
         cmd = ngx_queue_data(q, ngx_http_gateway_redis_command_t, queue);
 
-        if (queue == &redis->failed && cmd->large) {
+        if (cmd->large) {
             ngx_free(cmd->large);
         }
 
         ngx_free(cmd);
     }
+
+    ngx_queue_init(queue);
+}
+
+
+/* At the worker's end, when all links are stopped: nobody is told any more. */
+
+void
+ngx_http_gateway_redis_command_end(ngx_http_gateway_redis_t *redis)
+{
+    ngx_http_gateway_redis_command_drop(&redis->failed);
+    ngx_http_gateway_redis_command_drop(&redis->free);
+
+    redis->nfree = 0;
 }
 
 
