@@ -207,7 +207,8 @@ ngx_http_gateway_limit_sync_init(ngx_http_gateway_limit_zone_t *zone,
 }
 
 
-/* Whether the zone still counts by this configuration. */
+/* Whether this worker is the one to exchange counts, and the zone still counts
+ * by its configuration. */
 
 static ngx_uint_t
 ngx_http_gateway_limit_sync_current(ngx_http_gateway_limit_sync_t *sync)
@@ -216,7 +217,8 @@ ngx_http_gateway_limit_sync_current(ngx_http_gateway_limit_sync_t *sync)
 
     sh = sync->zone->sh;
 
-    return sh->place == sync->place;
+    return ngx_http_gateway_redis_leads(sync->redis)
+           && sh->place == sync->place;
 }
 
 
@@ -264,9 +266,7 @@ ngx_http_gateway_limit_sync_down(ngx_http_gateway_redis_t *redis, void *data)
 
     sync->fresh = 1;
 
-    if (ngx_http_gateway_redis_leads(redis)
-        && ngx_http_gateway_limit_sync_current(sync))
-    {
+    if (ngx_http_gateway_limit_sync_current(sync)) {
         ngx_http_gateway_limit_sync_alone(sync);
     }
 }
@@ -345,9 +345,7 @@ ngx_http_gateway_limit_sync_timer(ngx_event_t *ev)
 
     sync = ev->data;
 
-    if (ngx_exiting || !ngx_http_gateway_redis_leads(sync->redis)
-        || !ngx_http_gateway_limit_sync_current(sync))
-    {
+    if (ngx_exiting || !ngx_http_gateway_limit_sync_current(sync)) {
         return;
     }
 
@@ -437,7 +435,8 @@ ngx_http_gateway_limit_sync_exchange(ngx_http_gateway_limit_sync_t *sync)
     u_char                        last[2 * NGX_INT64_LEN + 1];
     u_char                        period[NGX_INT64_LEN], keep[NGX_INT64_LEN];
 
-    static ngx_str_t  entries = ngx_string("16");
+    static ngx_str_t  entries =
+                          ngx_string(ngx_value(NGX_HTTP_GATEWAY_LIMIT_ENTRIES));
 
     sh = sync->zone->sh;
     argc = 0;
@@ -670,6 +669,10 @@ ngx_http_gateway_limit_sync_reply(void *data, redisReply *reply)
         return;
     }
 
+    if (sync->sent && reply->element[2]->integer) {
+        sync->nbatches = 0;
+    }
+
     if (!ngx_http_gateway_limit_sync_current(sync)) {
         return;
     }
@@ -684,10 +687,6 @@ ngx_http_gateway_limit_sync_reply(void *data, redisReply *reply)
         sync->doubt = 0;
         sync->todo = 0;
         return;
-    }
-
-    if (sync->sent && reply->element[2]->integer) {
-        sync->nbatches = 0;
     }
 
     now = reply->element[1]->integer;
