@@ -415,7 +415,7 @@ sub failure {
 {
     my $redis = GatewayRedis->new(user => 'gateway', password => 'x',
         acl => '~gw:* &gw:* +@all -@admin -@dangerous +info '
-            . '+cluster|slots +cluster|shards +asking');
+            . '+cluster|slots +asking');
     my $nodes = start(($redis->url) x 2);
 
     check_together('a user with few rights', $nodes->all);
