@@ -52,8 +52,8 @@ typedef struct {
     uint64_t                       heard;    /* first number announced that
                                               * could not be appended, 0 */
     u_char                         heard_epoch[GW_EPOCH_LEN];
-    uint64_t                       left;     /* the newest when it was last
-                                              * left for an own epoch */
+    uint64_t                       left;     /* the newest when a shared
+                                              * epoch was last left */
     u_char                         left_epoch[GW_EPOCH_LEN];
     uint64_t                       walk;     /* the last that came by */
     ngx_uint_t                     others;   /* subscribers of other nodes */

@@ -514,6 +514,8 @@ ngx_http_gateway_fetch_base(ngx_http_gateway_fetch_t *fetch,
     if (!same) {
         fetch->quiet =
                     ch->mirror.state != NGX_HTTP_GATEWAY_CHANNEL_SHARED;
+        fetch->left = ch->mirror.left;
+        ngx_memcpy(fetch->left_epoch, ch->mirror.left_epoch, GW_EPOCH_LEN);
     }
 
     if (!same || base > ch->log.seq) {
@@ -529,6 +531,12 @@ static ngx_uint_t
 ngx_http_gateway_fetch_quiet(ngx_http_gateway_fetch_t *fetch,
     ngx_http_gateway_channel_t *ch, uint64_t seq)
 {
+    if (seq <= fetch->left
+        && ngx_http_gateway_mirror_same(ch, fetch->left_epoch))
+    {
+        return 1;
+    }
+
     return fetch->quiet
            && !(ch->mirror.heard && seq >= ch->mirror.heard
                 && ngx_http_gateway_mirror_same(ch, ch->mirror.heard_epoch));

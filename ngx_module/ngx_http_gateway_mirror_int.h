@@ -91,6 +91,8 @@ typedef struct {
     ngx_uint_t                        tries;
     u_char                            epoch[GW_EPOCH_LEN];
     uint64_t                          since;
+    uint64_t                          left;      /* has been here before, */
+    u_char                            left_epoch[GW_EPOCH_LEN]; /* in this */
     ngx_pool_t                       *held_pool;
     ngx_http_gateway_held_t          *held;
     ngx_http_gateway_held_t         **held_last;

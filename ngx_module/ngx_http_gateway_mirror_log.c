@@ -159,6 +159,17 @@ ngx_http_gateway_mirror_in_step(ngx_http_gateway_channel_zone_t *zone,
 }
 
 
+/* A shared epoch, for another: should it come back, what has been here is not
+ * delivered again. */
+
+static void
+ngx_http_gateway_mirror_leave(ngx_http_gateway_channel_t *ch)
+{
+    ch->mirror.left = ch->log.seq;
+    ngx_memcpy(ch->mirror.left_epoch, ch->log.epoch, GW_EPOCH_LEN);
+}
+
+
 void
 ngx_http_gateway_mirror_local(ngx_http_gateway_channel_zone_t *zone,
     ngx_http_gateway_channel_t *ch)
@@ -178,9 +189,7 @@ ngx_http_gateway_mirror_local(ngx_http_gateway_channel_zone_t *zone,
             }
         }
 
-        ch->mirror.left = ch->log.seq;
-        ngx_memcpy(ch->mirror.left_epoch, ch->log.epoch, GW_EPOCH_LEN);
-
+        ngx_http_gateway_mirror_leave(ch);
         gw_channel_log_restart(&ch->log, fresh);
     }
 
@@ -196,6 +205,12 @@ void
 ngx_http_gateway_mirror_restart(ngx_http_gateway_channel_zone_t *zone,
     ngx_http_gateway_channel_t *ch, const u_char *epoch, uint64_t seq)
 {
+    if (ch->mirror.state == NGX_HTTP_GATEWAY_CHANNEL_SHARED
+        && !ngx_http_gateway_mirror_same(ch, epoch))
+    {
+        ngx_http_gateway_mirror_leave(ch);
+    }
+
     gw_channel_log_restart_at(&ch->log, epoch, seq);
     ch->mirror.state = NGX_HTTP_GATEWAY_CHANNEL_SHARED;
 

@@ -331,6 +331,40 @@ sub check_since {
 }
 
 
+# While two servers take each other's place, one worker of a node may be at the
+# old one for a moment after another has been at the new one.
+{
+    my $redis = GatewayRedis->new;
+    my $nodes = nodes($redis->url);
+    my @ws = map { subscriber($_) } $nodes->all;
+
+    my $publish = sub {
+        my ($body) = @_;
+        ($nodes->all)[0]->http('POST', '/pub?channel=c', body => $body,
+            headers => ['Content-Type' => 'text/plain']);
+
+        for my $ws (@ws) {
+            is(($ws->recv_json || {})->{payload}, $body,
+                "an epoch comes back: \"$body\" is what comes next");
+        }
+    };
+
+    $publish->("old $_") for 1 .. 3;
+    my @keys = @{ $redis->command('KEYS', 'gw:{*}[ml]:c') };
+    is(scalar @keys, 2, 'an epoch comes back: what Redis has of the channel');
+
+    $redis->command('RENAME', $_, "old:$_") for @keys;
+    $publish->("new $_") for 1 .. 2;
+    $redis->command('RENAME', $_, "new:$_") for @keys;
+    $redis->command('RENAME', "old:$_", $_) for @keys;
+    $publish->('old 4');
+    $redis->command('RENAME', "new:$_", $_) for @keys;
+    $publish->('new 3');
+
+    $_->close for @ws;
+    $nodes->stop;
+}
+
 {
     my $redis = GatewayRedis->new;
 
