@@ -205,16 +205,7 @@ round() {
 }
 
 table() {
-    awk -v variants="$variants" -v sizes="$sizes" '
-    function median(list,    a, n, i, j, t) {
-        n = split(list, a, " ")
-        for (i = 2; i <= n; i++) {
-            for (j = i; j > 1 && a[j - 1] + 0 > a[j] + 0; j--) {
-                t = a[j]; a[j] = a[j - 1]; a[j - 1] = t
-            }
-        }
-        return (n % 2) ? a[(n + 1) / 2] : (a[n / 2] + a[n / 2 + 1]) / 2
-    }
+    awk -v variants="$variants" -v sizes="$sizes" "$BENCH_MEDIAN"'
     # how often faster: the median of what each round says
     function ratio(size, v, to,    i, list) {
         for (i = 1; i <= rounds; i++) {

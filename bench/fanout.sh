@@ -38,10 +38,6 @@ while getopts 'r:z:n:t:v:h' option; do
     esac
 done
 
-field() {
-    sed -n "s/.*\"$1\":\\([0-9.]*\\).*/\\1/p" <<< "$2"
-}
-
 at_least() {
     echo $(($1 > $2 ? $1 : $2))
 }
@@ -89,10 +85,10 @@ measure() {
         --port="$PORT" --pub-port="$PUB_PORT" "${pids[@]}" "${args[@]}")
     then
         printf '%s %s %s %s %s %s %s %s %s\n' "$1" "$2" "$3" "$4" \
-            "$(field cpu_ns_per_delivery "$line")" \
-            "$(field deliveries_per_s "$line")" "$(field p50_ns "$line")" \
-            "$(field p99_ns "$line")" \
-            "$(field load_cpu_ns_per_delivery "$line")" >> "$results"
+            "$(bench_field cpu_ns_per_delivery "$line")" \
+            "$(bench_field deliveries_per_s "$line")" \
+            "$(bench_field p50_ns "$line")" "$(bench_field p99_ns "$line")" \
+            "$(bench_field load_cpu_ns_per_delivery "$line")" >> "$results"
         printf '%s %s %s\n' "$1" "$4" "$line" >> "$raw"
     else
         printf '%s, %s subscribers, %s bytes: %s failed\n' "$1" "$2" "$3" \
@@ -143,16 +139,7 @@ round() {
 
 # Medians, and what one server's delivery costs in terms of another's.
 table() {
-    awk '
-    function median(list,    a, n, i, j, t) {
-        n = split(list, a, " ")
-        for (i = 2; i <= n; i++) {
-            for (j = i; j > 1 && a[j - 1] + 0 > a[j] + 0; j--) {
-                t = a[j]; a[j] = a[j - 1]; a[j - 1] = t
-            }
-        }
-        return (n % 2) ? a[(n + 1) / 2] : (a[n / 2] + a[n / 2 + 1]) / 2
-    }
+    awk "$BENCH_MEDIAN"'
     function ratio(of, to) {
         return (of in cpu && to in cpu) ? \
             sprintf("%.2f", median(cpu[of]) / median(cpu[to])) : "-"

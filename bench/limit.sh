@@ -130,16 +130,7 @@ round() {
 }
 
 table() {
-    awk -v variants="$variants" '
-    function median(list,    a, n, i, j, t) {
-        n = split(list, a, " ")
-        for (i = 2; i <= n; i++) {
-            for (j = i; j > 1 && a[j - 1] + 0 > a[j] + 0; j--) {
-                t = a[j]; a[j] = a[j - 1]; a[j - 1] = t
-            }
-        }
-        return (n % 2) ? a[(n + 1) / 2] : (a[n / 2] + a[n / 2 + 1]) / 2
-    }
+    awk -v variants="$variants" "$BENCH_MEDIAN"'
     # the median of what each round says, as all of it is of one nginx
     function ratio(v, to,    i, list) {
         for (i = 1; i <= rounds; i++) {

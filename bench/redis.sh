@@ -136,10 +136,6 @@ start() {
     BENCH_PIDS=("${all[@]}")
 }
 
-field() {
-    sed -n "s/.*\"$1\":\\([0-9.]*\\).*/\\1/p" <<< "$2"
-}
-
 # measure TEST SERVER: one line into the results
 measure() {
     local line pids=() args
@@ -152,9 +148,9 @@ measure() {
         --port="$PORT" --pub-port="$PUB_PORT" "${pids[@]}" "${args[@]}")
     then
         printf '%s %s %s %s %s %s %s\n' "$1" "$2" \
-            "$(field messages "$line")" "$(field wall_ns "$line")" \
-            "$(field p50_ns "$line")" "$(field p99_ns "$line")" \
-            "$(field cpu_ns "$line")" >> "$results"
+            "$(bench_field messages "$line")" "$(bench_field wall_ns "$line")" \
+            "$(bench_field p50_ns "$line")" "$(bench_field p99_ns "$line")" \
+            "$(bench_field cpu_ns "$line")" >> "$results"
         printf '%s %s %s\n' "$1" "$2" "$line" >> "$raw"
     else
         printf '%s: %s failed\n' "$1" "$2" >&2
@@ -167,16 +163,7 @@ measure() {
 
 # Medians, and the gateway's share of nchan's.
 table() {
-    awk '
-    function median(list,    a, n, i, j, t) {
-        n = split(list, a, " ")
-        for (i = 2; i <= n; i++) {
-            for (j = i; j > 1 && a[j - 1] + 0 > a[j] + 0; j--) {
-                t = a[j]; a[j] = a[j - 1]; a[j - 1] = t
-            }
-        }
-        return (n % 2) ? a[(n + 1) / 2] : (a[n / 2] + a[n / 2 + 1]) / 2
-    }
+    awk "$BENCH_MEDIAN"'
     function ratio(list) {
         return list[test, "nchan"] == "" || list[test, "gateway"] == "" ? \
             "-" : sprintf("%.2f", median(list[test, "gateway"]) \

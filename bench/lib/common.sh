@@ -283,6 +283,26 @@ bench_available() {
 }
 
 
+# For awk: the median of numbers with blanks between.
+BENCH_MEDIAN='
+    function median(list,    a, n, i, j, t) {
+        n = split(list, a, " ")
+        for (i = 2; i <= n; i++) {
+            for (j = i; j > 1 && a[j - 1] + 0 > a[j] + 0; j--) {
+                t = a[j]; a[j] = a[j - 1]; a[j - 1] = t
+            }
+        }
+        return (n % 2) ? a[(n + 1) / 2] : (a[n / 2] + a[n / 2 + 1]) / 2
+    }
+'
+
+
+# bench_field NAME JSON: a number of what a load tool says
+bench_field() {
+    sed -n "s/.*\"$1\":\\([0-9.]*\\).*/\\1/p" <<< "$2"
+}
+
+
 bench_machine() {
     local nchan
     nchan=$(dpkg-query -W -f '${Version}' libnginx-mod-nchan 2> /dev/null) ||
