@@ -140,6 +140,10 @@ ngx_http_gateway_redis_cluster_tidy(ngx_http_gateway_redis_cluster_ctx_t *ctx)
             continue;
         }
 
+        if (ctx->any == node) {
+            ctx->any = NULL;
+        }
+
         ngx_http_gateway_redis_link_stop(&node->link);
         ngx_queue_remove(q);
         ctx->nnodes--;
