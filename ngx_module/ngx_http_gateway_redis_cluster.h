@@ -83,8 +83,6 @@ ngx_http_gateway_redis_member_t *ngx_http_gateway_redis_cluster_moved(
 
 void ngx_http_gateway_redis_cluster_sub_init(
     ngx_http_gateway_redis_member_t *node);
-void ngx_http_gateway_redis_cluster_sub_stop(
-    ngx_http_gateway_redis_member_t *node);
 void ngx_http_gateway_redis_cluster_subscribe(
     ngx_http_gateway_redis_t *redis);
 void ngx_http_gateway_redis_cluster_unsubscribe(
