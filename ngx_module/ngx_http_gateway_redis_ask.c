@@ -271,12 +271,19 @@ ngx_http_gateway_redis_ask_soon(ngx_http_gateway_redis_ask_t *ask,
         return;
     }
 
-    if (!ask->timer.timer_set
-        || (ngx_msec_int_t) (ask->timer.timer.key - ngx_current_msec)
-           > (ngx_msec_int_t) delay)
-    {
-        ngx_add_timer(&ask->timer, delay);
+    if (ask->timer.timer_set) {
+
+        if ((ngx_msec_int_t) (ask->timer.timer.key - ngx_current_msec)
+            <= (ngx_msec_int_t) delay)
+        {
+            return;
+        }
+
+        /* else nginx leaves it where the difference is small */
+        ngx_del_timer(&ask->timer);
     }
+
+    ngx_add_timer(&ask->timer, delay);
 }
 
 
