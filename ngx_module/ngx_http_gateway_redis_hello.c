@@ -270,7 +270,7 @@ ngx_http_gateway_redis_hello_time(void *data, redisReply *reply)
 }
 
 
-static ngx_uint_t
+ngx_uint_t
 ngx_http_gateway_redis_info_is(gw_str_t info, const char *name,
     const char *value)
 {

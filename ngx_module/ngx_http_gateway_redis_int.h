@@ -336,6 +336,9 @@ ngx_int_t ngx_http_gateway_redis_hello(ngx_http_gateway_redis_link_t *link);
 void ngx_http_gateway_redis_link_keepalive(ngx_event_t *ev);
 redisReader *ngx_http_gateway_redis_reader(
     ngx_http_gateway_redis_link_t *link);
+/* Whether INFO says that of this field. */
+ngx_uint_t ngx_http_gateway_redis_info_is(gw_str_t info, const char *name,
+    const char *value);
 
 #if (NGX_SSL)
 ngx_int_t ngx_http_gateway_redis_tls_start(ngx_connection_t *c,

@@ -8,7 +8,6 @@
  */
 
 #include "ngx_http_gateway_redis_ask.h"
-#include "../src/redis_info.h"
 
 
 #define NGX_HTTP_GATEWAY_REDIS_SENTINEL_INTERVAL  1000   /* ms */
@@ -162,7 +161,7 @@ ngx_http_gateway_redis_sentinel_switch(ngx_http_gateway_redis_t *redis,
 static void
 ngx_http_gateway_redis_sentinel_role(void *data, redisReply *reply)
 {
-    gw_str_t                   info, role;
+    gw_str_t                   info;
     ngx_http_gateway_redis_t  *redis;
 
     if (reply == NULL) {
@@ -175,10 +174,7 @@ ngx_http_gateway_redis_sentinel_role(void *data, redisReply *reply)
         info.data = (u_char *) reply->str;
         info.len = reply->len;
 
-        if (gw_redis_info(info, "role", &role) == GW_OK
-            && role.len == sizeof("master") - 1
-            && ngx_memcmp(role.data, "master", role.len) == 0)
-        {
+        if (ngx_http_gateway_redis_info_is(info, "role", "master")) {
             return;
         }
     }
