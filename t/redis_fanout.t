@@ -216,8 +216,9 @@ sub wrong {
 }
 
 
-# name; url; new_epoch: there must be one, as the server is another; steps:
-# what is done between rounds, each a sub which is called until it returns true.
+# name; url; new_epoch: there must be one, as the server is another, or else
+# none; steps: what is done between rounds, each a sub which is called until it
+# returns true.
 sub disturbed {
     my ($name, $url, $new_epoch, @steps) = @_;
 
@@ -259,7 +260,9 @@ sub disturbed {
     ok(drain($run), "$name: all have the last message");
 
     my $same = $first eq $final;
-    ok(!$same, "$name: the epoch is another") if $new_epoch;
+    is($same ? 1 : 0, $new_epoch ? 0 : 1,
+        $new_epoch ? "$name: the epoch is another"
+        : "$name: the epoch is the same");
 
     my (@wrong, @lost);
 
