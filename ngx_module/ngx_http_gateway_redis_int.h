@@ -276,6 +276,8 @@ struct ngx_http_gateway_redis_s {
     unsigned                            subscribed:1;
     unsigned                            told:1;    /* that it is away */
     unsigned                            told_deaf:1;
+    unsigned                            strayed:1; /* from the leader's
+                                                    * server */
 };
 
 

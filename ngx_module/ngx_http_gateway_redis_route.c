@@ -284,6 +284,18 @@ ngx_http_gateway_redis_route_unsubscribe(ngx_http_gateway_redis_t *redis)
 }
 
 
+/* Whether the leader is subscribed to another server. */
+
+static ngx_uint_t
+ngx_http_gateway_redis_route_strays(ngx_http_gateway_redis_link_t *link)
+{
+    u_char  run_id[NGX_HTTP_GATEWAY_REDIS_RUN_ID];
+
+    return ngx_http_gateway_redis_share_server(link->redis, run_id)
+           && ngx_memcmp(run_id, link->run_id, sizeof(run_id)) != 0;
+}
+
+
 /*
  * All workers of a node use one server: one that has moved on to another URL
  * for a reason of its own comes back.
@@ -292,12 +304,10 @@ ngx_http_gateway_redis_route_unsubscribe(ngx_http_gateway_redis_t *redis)
 static void
 ngx_http_gateway_redis_route_follow(ngx_http_gateway_redis_t *redis)
 {
-    u_char  run_id[NGX_HTTP_GATEWAY_REDIS_RUN_ID];
-
     if (redis->link && redis->link->ready
-        && ngx_http_gateway_redis_share_server(redis, run_id)
-        && ngx_memcmp(run_id, redis->link->run_id, sizeof(run_id)) != 0)
+        && ngx_http_gateway_redis_route_strays(redis->link))
     {
+        redis->strayed = 1;
         ngx_http_gateway_redis_link_fail(redis->link, "the node uses another "
                                          "server");
     }
@@ -341,6 +351,17 @@ ngx_http_gateway_redis_route_up(ngx_http_gateway_redis_link_t *link)
     ngx_http_gateway_redis_link_t  *subscription;
 
     redis = link->redis;
+
+    /* a worker of before a reload may find no other: it is not back */
+    if (redis->strayed && !redis->leads
+        && ngx_http_gateway_redis_route_strays(link))
+    {
+        ngx_http_gateway_redis_link_fail(link, "the node uses another "
+                                         "server");
+        return;
+    }
+
+    redis->strayed = 0;
     redis->failures = 0;
 
     subscription = redis->subscription;

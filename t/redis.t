@@ -195,6 +195,35 @@ ok(becomes($nginx, 1), 'up again when it goes on');
 $redis->command('CLIENT', 'KILL', 'TYPE', 'pubsub');
 ok(becomes($nginx, 1), 'up again when the subscriptions were lost');
 
+
+# --- a reload moves on to another server, and a worker of before is kept
+
+my $asks = $redis->connect;
+
+sub connected {
+    return $asks->command('INFO', 'stats') =~ /^total_connections_r\w+:(\d+)/m
+        ? $1 : 0;
+}
+
+my $other = GatewayRedis->new;
+my $held = $nginx->connect;
+$held->write("GET /status HTTP/1.1\r\n");
+
+$nginx->reload(http => 'gateway_redis r ' . $other->url . ';');
+
+my @old;
+ok(GatewayProcess::wait_for(5 * $SLOW,
+    sub { @old = $nginx->old_worker_pids; @old == 1 }), 'there is one');
+my $stray = qr/\[error\] $old[0]#.* "r" is away, .* the node uses another/;
+ok($nginx->wait_for_log($stray, 5 * $SLOW), 'it is not where the others are');
+
+my $connected = connected();
+ok(GatewayProcess::wait_for(8 * $SLOW, sub { connected() >= $connected + 4 }),
+    'it goes on trying');
+is(lines($stray), 1, 'and has said so once');
+
+$asks->close;
+$held->close;
 $nginx->stop;
 
 
