@@ -14,6 +14,7 @@
  */
 
 #include "ngx_http_gateway_breaker_int.h"
+#include "ngx_http_gateway_connection.h"
 #include "ngx_http_gateway_upstream_hold.h"
 
 
@@ -243,27 +244,12 @@ static void
 ngx_http_gateway_breaker_give_back(ngx_peer_connection_t *pc,
     ngx_http_gateway_breaker_peer_t *bp)
 {
-    ngx_uint_t         tries;
-    ngx_connection_t  *c;
+    ngx_uint_t  tries;
 
     tries = pc->tries;
-    c = pc->connection;
 
-    if (c) {
-
-#if (NGX_HTTP_SSL)
-        if (c->ssl) {
-            c->ssl->no_wait_shutdown = 1;
-            c->ssl->no_send_shutdown = 1;
-            (void) ngx_ssl_shutdown(c);
-        }
-#endif
-
-        if (c->pool) {
-            ngx_destroy_pool(c->pool);
-        }
-
-        ngx_close_connection(c);
+    if (pc->connection) {
+        ngx_http_gateway_connection_drop(pc->connection);
         pc->connection = NULL;
     }
 

@@ -156,6 +156,31 @@ ngx_http_gateway_connection_close(ngx_connection_t *c)
 }
 
 
+void
+ngx_http_gateway_connection_drop(ngx_connection_t *c)
+{
+    ngx_pool_t  *pool;
+
+#if (NGX_SSL)
+
+    if (c->ssl) {
+        c->ssl->no_wait_shutdown = 1;
+        c->ssl->no_send_shutdown = 1;
+
+        (void) ngx_ssl_shutdown(c);
+    }
+
+#endif
+
+    pool = c->pool;
+    ngx_close_connection(c);
+
+    if (pool) {
+        ngx_destroy_pool(pool);
+    }
+}
+
+
 /* The connection's timers may serve a phase handler, such as limit_req's. */
 
 static void

@@ -22,5 +22,9 @@ ngx_connection_t *ngx_http_gateway_connection_create(
 /* Frees it with its pool; the request is gone already. */
 void ngx_http_gateway_connection_close(ngx_connection_t *c);
 
+/* Closes one that has a socket, to a server, with its pool: nobody waits for
+ * what TLS has to say at its end. */
+void ngx_http_gateway_connection_drop(ngx_connection_t *c);
+
 
 #endif /* NGX_HTTP_GATEWAY_CONNECTION_H_INCLUDED */

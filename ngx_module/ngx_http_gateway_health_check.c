@@ -11,6 +11,7 @@
  * takes alerts alone.
  */
 
+#include "ngx_http_gateway_connection.h"
 #include "ngx_http_gateway_health.h"
 #include "ngx_http_gateway_worker.h"
 
@@ -58,32 +59,13 @@ ngx_http_gateway_health_check(ngx_http_gateway_health_peer_t *p,
 static void
 ngx_http_gateway_health_close(ngx_http_gateway_health_peer_t *p)
 {
-    ngx_pool_t        *pool;
     ngx_connection_t  *c;
 
     c = p->connection;
-    if (c == NULL) {
-        return;
-    }
 
-    p->connection = NULL;
-
-#if (NGX_HTTP_SSL)
-
-    if (c->ssl) {
-        /* said or not, nobody waits for it */
-        c->ssl->no_wait_shutdown = 1;
-        c->ssl->no_send_shutdown = 1;
-        (void) ngx_ssl_shutdown(c);
-    }
-
-#endif
-
-    pool = c->pool;
-    ngx_close_connection(c);
-
-    if (pool) {
-        ngx_destroy_pool(pool);
+    if (c) {
+        p->connection = NULL;
+        ngx_http_gateway_connection_drop(c);
     }
 }
 

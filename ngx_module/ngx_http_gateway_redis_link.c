@@ -7,6 +7,7 @@
  * through the queue when it fires.
  */
 
+#include "ngx_http_gateway_connection.h"
 #include "ngx_http_gateway_redis_int.h"
 
 
@@ -150,7 +151,6 @@ ngx_http_gateway_redis_link_stop(ngx_http_gateway_redis_link_t *link)
 static void
 ngx_http_gateway_redis_link_close(ngx_http_gateway_redis_link_t *link)
 {
-    ngx_pool_t        *pool;
     ngx_queue_t       *q;
     ngx_connection_t  *c;
 
@@ -196,26 +196,8 @@ ngx_http_gateway_redis_link_close(ngx_http_gateway_redis_link_t *link)
     link->ncommands = 0;
     link->nbytes = 0;
 
-    if (c == NULL) {
-        return;
-    }
-
-#if (NGX_SSL)
-
-    if (c->ssl) {
-        c->ssl->no_wait_shutdown = 1;
-        c->ssl->no_send_shutdown = 1;
-
-        (void) ngx_ssl_shutdown(c);
-    }
-
-#endif
-
-    pool = c->pool;
-    ngx_close_connection(c);
-
-    if (pool) {
-        ngx_destroy_pool(pool);
+    if (c) {
+        ngx_http_gateway_connection_drop(c);
     }
 }
 
