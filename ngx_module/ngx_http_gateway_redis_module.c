@@ -483,17 +483,24 @@ ngx_http_gateway_redis_init_main_conf(ngx_conf_t *cf, void *conf)
 
 /* In a worker. */
 
-static ngx_array_t *
-ngx_http_gateway_redis_all(ngx_cycle_t *cycle)
+static ngx_http_gateway_redis_t **
+ngx_http_gateway_redis_all(ngx_cycle_t *cycle, ngx_uint_t *n)
 {
     ngx_http_gateway_redis_main_conf_t  *rmcf;
 
     rmcf = ngx_http_cycle_get_module_main_conf(cycle,
                                               ngx_http_gateway_redis_module);
 
-    return rmcf && (ngx_process == NGX_PROCESS_WORKER
-                    || ngx_process == NGX_PROCESS_SINGLE)
-           ? &rmcf->redis : NULL;
+    if (rmcf == NULL || (ngx_process != NGX_PROCESS_WORKER
+                         && ngx_process != NGX_PROCESS_SINGLE))
+    {
+        *n = 0;
+        return NULL;
+    }
+
+    *n = rmcf->redis.nelts;
+
+    return rmcf->redis.elts;
 }
 
 
@@ -525,18 +532,13 @@ ngx_http_gateway_redis_start(ngx_http_gateway_redis_t *redis)
 static ngx_int_t
 ngx_http_gateway_redis_init_process(ngx_cycle_t *cycle)
 {
-    ngx_uint_t                  i;
-    ngx_array_t                *all;
+    ngx_uint_t                  i, n;
     ngx_http_gateway_redis_t  **redis;
 
-    all = ngx_http_gateway_redis_all(cycle);
+    redis = ngx_http_gateway_redis_all(cycle, &n);
 
-    if (all) {
-        redis = all->elts;
-
-        for (i = 0; i < all->nelts; i++) {
-            ngx_http_gateway_redis_start(redis[i]);
-        }
+    for (i = 0; i < n; i++) {
+        ngx_http_gateway_redis_start(redis[i]);
     }
 
     return NGX_OK;
@@ -546,19 +548,14 @@ ngx_http_gateway_redis_init_process(ngx_cycle_t *cycle)
 static void
 ngx_http_gateway_redis_exit_process(ngx_cycle_t *cycle)
 {
-    ngx_uint_t                  i;
-    ngx_array_t                *all;
+    ngx_uint_t                  i, n;
     ngx_http_gateway_redis_t  **redis;
 
-    all = ngx_http_gateway_redis_all(cycle);
+    redis = ngx_http_gateway_redis_all(cycle, &n);
 
-    if (all) {
-        redis = all->elts;
-
-        for (i = 0; i < all->nelts; i++) {
-            redis[i]->route->stop(redis[i]);
-            ngx_http_gateway_redis_command_end(redis[i]);
-        }
+    for (i = 0; i < n; i++) {
+        redis[i]->route->stop(redis[i]);
+        ngx_http_gateway_redis_command_end(redis[i]);
     }
 }
 
@@ -575,18 +572,13 @@ ngx_http_gateway_redis_tick(ngx_event_t *ev)
 static void
 ngx_http_gateway_redis_woken(void)
 {
-    ngx_uint_t                  i;
-    ngx_array_t                *all;
+    ngx_uint_t                  i, n;
     ngx_http_gateway_redis_t  **redis;
 
-    all = ngx_http_gateway_redis_all((ngx_cycle_t *) ngx_cycle);
+    redis = ngx_http_gateway_redis_all((ngx_cycle_t *) ngx_cycle, &n);
 
-    if (all) {
-        redis = all->elts;
-
-        for (i = 0; i < all->nelts; i++) {
-            ngx_http_gateway_redis_share_lead(redis[i]);
-        }
+    for (i = 0; i < n; i++) {
+        ngx_http_gateway_redis_share_lead(redis[i]);
     }
 }
 
@@ -594,18 +586,13 @@ ngx_http_gateway_redis_woken(void)
 static void
 ngx_http_gateway_redis_died(ngx_uint_t slot)
 {
-    ngx_uint_t                  i;
-    ngx_array_t                *all;
+    ngx_uint_t                  i, n;
     ngx_http_gateway_redis_t  **redis;
 
-    all = ngx_http_gateway_redis_all((ngx_cycle_t *) ngx_cycle);
+    redis = ngx_http_gateway_redis_all((ngx_cycle_t *) ngx_cycle, &n);
 
-    if (all) {
-        redis = all->elts;
-
-        for (i = 0; i < all->nelts; i++) {
-            ngx_http_gateway_redis_share_died(redis[i], slot);
-        }
+    for (i = 0; i < n; i++) {
+        ngx_http_gateway_redis_share_died(redis[i], slot);
     }
 }
 
