@@ -20,6 +20,8 @@ static const char bad_percent[] =
     "hexadecimal digits, and stands for no control character";
 static const char bad_user[] =
     "before \"@\" stand user:password, :password or user";
+static const char bad_slash[] =
+    "\"/\" in a user's name or password is written as %2F";
 static const char bad_host[] =
     "a host is a name, an IPv4 address or an IPv6 address in brackets, and is "
     "followed by nothing or by \":\" and a port";
@@ -408,7 +410,13 @@ parse(gw_redis_url_t *url, unsigned char *buffer, gw_str_t s)
         message = parse_hosts(url, authority);
     }
 
-    return message != NULL ? message : parse_rest(url, &buffer, s);
+    if (message == NULL) {
+        message = parse_rest(url, &buffer, s);
+    }
+
+    /* it was cut in two where it should not be */
+    return message != NULL && s.len > 0 && memchr(s.data, '@', s.len) != NULL
+           ? bad_slash : message;
 }
 
 
