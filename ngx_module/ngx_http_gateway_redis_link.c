@@ -124,16 +124,23 @@ ngx_http_gateway_redis_link_start(ngx_http_gateway_redis_link_t *link,
 }
 
 
+static void
+ngx_http_gateway_redis_link_set(ngx_event_t *ev, ngx_msec_t delay)
+{
+    if (ev->timer_set) {
+        /* else nginx leaves it where the difference is small */
+        ngx_del_timer(ev);
+    }
+
+    ngx_add_timer(ev, delay);
+}
+
+
 void
 ngx_http_gateway_redis_link_later(ngx_http_gateway_redis_link_t *link,
     ngx_msec_t delay)
 {
-    if (link->retry.timer_set) {
-        /* else nginx leaves it where the difference is small */
-        ngx_del_timer(&link->retry);
-    }
-
-    ngx_add_timer(&link->retry, delay);
+    ngx_http_gateway_redis_link_set(&link->retry, delay);
 }
 
 
@@ -326,7 +333,7 @@ ngx_http_gateway_redis_link_send(ngx_http_gateway_redis_link_t *link,
     if (!link->timer.timer_set
         || (ngx_msec_int_t) (link->timer.timer.key - cmd->expires) > 0)
     {
-        ngx_add_timer(&link->timer, (ngx_msec_t) left);
+        ngx_http_gateway_redis_link_set(&link->timer, left);
     }
 
     if (!link->flush.posted) {
