@@ -291,7 +291,7 @@ ngx_int_t ngx_http_gateway_redis_set_ssl(ngx_conf_t *cf,
     ngx_http_gateway_redis_t *redis);
 ngx_int_t ngx_http_gateway_redis_resolve(ngx_conf_t *cf,
     ngx_http_gateway_redis_t *redis);
-/* what: "URL" or "parameter". */
+/* what: "name", "URL" or "parameter". */
 void ngx_http_gateway_redis_value_log(ngx_conf_t *cf, ngx_str_t *value,
     const char *what, const char *message);
 

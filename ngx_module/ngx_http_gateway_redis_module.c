@@ -293,6 +293,12 @@ ngx_http_gateway_redis_param(ngx_http_gateway_redis_t *redis,
         return ngx_http_gateway_redis_set_path(&redis->ssl_ca, &s);
     }
 
+    if (ngx_http_gateway_redis_named(value, "password=", &s)) {
+        /* not to be shown */
+        value->len -= s.len;
+        return "a password stands in the URL or in \"password_file=path\"";
+    }
+
     return "a URL such as \"redis://127.0.0.1:6379\", "
            NGX_HTTP_GATEWAY_REDIS_ACCEPTED;
 }
@@ -409,6 +415,13 @@ ngx_http_gateway_redis_set(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_http_gateway_redis_t  *redis;
 
     value = cf->args->elts;
+
+    if (value[1].len == 0 || ngx_http_gateway_redis_is_url(&value[1])) {
+        ngx_http_gateway_redis_value_log(cf, &value[1], "name",
+                                         "a name such as \"main\" stands "
+                                         "before the URLs");
+        return NGX_CONF_ERROR;
+    }
 
     redis = ngx_http_gateway_redis_get(cf, &value[1]);
     if (redis == NULL) {

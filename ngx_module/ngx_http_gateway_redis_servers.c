@@ -131,7 +131,7 @@ ngx_http_gateway_redis_add_url(ngx_conf_t *cf,
     const char      *message;
     gw_redis_url_t  *url;
 
-    buf = ngx_pnalloc(cf->pool, value->len + 1);
+    buf = ngx_pnalloc(cf->temp_pool, value->len + 1);
     url = ngx_pcalloc(cf->temp_pool, sizeof(*url));
 
     if (buf == NULL || url == NULL) {

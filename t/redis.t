@@ -93,6 +93,14 @@ directive($nginx, $redis,
         qr/invalid URL "[^"]*\*\*\*\@[^"]*" of "gateway_redis", /,
     'gateway_redis r redis://127.0.0.1:70000;' =>
         'invalid URL "redis://127.0.0.1:70000" of "gateway_redis", ',
+    "gateway_redis redis://:secret\@127.0.0.1:1 $url;" =>
+        'invalid name "redis://***@127.0.0.1:1" of "gateway_redis", a name',
+    qq(gateway_redis "" $url;) =>
+        'invalid name "" of "gateway_redis", a name such as "main"',
+    "gateway_redis r $url password=secret;" =>
+        'invalid parameter "password=" of "gateway_redis", a password stands',
+    'gateway_redis r redis://:sec/ret@127.0.0.1;' =>
+        'invalid URL "redis://***@127.0.0.1" of "gateway_redis", "/" in a user',
     "gateway_redis r $url redis+cluster://127.0.0.1:1;" =>
         'Sentinels and a Cluster are one URL, with several hosts',
     "gateway_redis r $url; gateway_redis r $url;" =>
