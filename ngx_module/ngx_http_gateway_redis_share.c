@@ -352,6 +352,11 @@ ngx_http_gateway_redis_share_tick(ngx_http_gateway_redis_t *redis)
     ngx_uint_t                     i;
     ngx_http_gateway_redis_use_t  *use;
 
+    if (ngx_exiting || ngx_terminate) {
+        /* one that ends need not be connected, so long as its requests last */
+        ngx_http_gateway_redis_share_away(redis, 0);
+    }
+
     if (redis->leads && !ngx_http_gateway_redis_share_leads(redis)) {
         /* it ends, so another one goes on at once; or one has already */
         redis->route->unsubscribe(redis);

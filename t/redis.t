@@ -229,6 +229,7 @@ my $connected = connected();
 ok(GatewayProcess::wait_for(8 * $SLOW, sub { connected() >= $connected + 4 }),
     'it goes on trying');
 is(lines($stray), 1, 'and has said so once');
+ok(becomes($nginx, 1), 'the others are up');
 
 $asks->close;
 $held->close;
