@@ -27,14 +27,6 @@ cut_word(gw_str_t *text)
 }
 
 
-static bool
-begins(gw_str_t text, gw_str_t with)
-{
-    return text.len >= with.len
-           && memcmp(text.data, with.data, with.len) == 0;
-}
-
-
 int
 gw_redis_number(gw_str_t text, int64_t max, int64_t *n)
 {
@@ -153,15 +145,6 @@ gw_redis_error_parse(gw_redis_error_t *error, gw_str_t text)
         { gw_str("ASK"), GW_REDIS_ASK },
         { gw_str("TRYAGAIN"), GW_REDIS_TRYAGAIN },
         { gw_str("CLUSTERDOWN"), GW_REDIS_CLUSTERDOWN },
-        { gw_str("READONLY"), GW_REDIS_READONLY },
-        { gw_str("MASTERDOWN"), GW_REDIS_MASTERDOWN },
-        { gw_str("LOADING"), GW_REDIS_LOADING },
-        { gw_str("BUSY"), GW_REDIS_BUSY },
-        { gw_str("NOSCRIPT"), GW_REDIS_NOSCRIPT },
-        { gw_str("OOM"), GW_REDIS_OOM },
-        { gw_str("NOAUTH"), GW_REDIS_NOAUTH },
-        { gw_str("WRONGPASS"), GW_REDIS_NOAUTH },
-        { gw_str("NOPERM"), GW_REDIS_NOAUTH },
     };
 
     memset(error, 0, sizeof(*error));
@@ -169,17 +152,14 @@ gw_redis_error_parse(gw_redis_error_t *error, gw_str_t text)
     word = cut_word(&text);
 
     for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-        if (word.len == kinds[i].word.len && begins(word, kinds[i].word)) {
+        if (word.len == kinds[i].word.len
+            && memcmp(word.data, kinds[i].word.data, word.len) == 0)
+        {
             error->kind = kinds[i].kind;
         }
     }
 
     if (error->kind == GW_REDIS_MOVED || error->kind == GW_REDIS_ASK) {
         parse_redirect(error, text);
-
-    } else if (word.len == 3 && begins(word, gw_str("ERR"))
-               && begins(text, gw_str("unknown command")))
-    {
-        error->kind = GW_REDIS_NOCOMMAND;
     }
 }

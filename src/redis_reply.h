@@ -1,6 +1,7 @@
 /*
- * What Redis says in an error, and the addresses in it. Texts come from a
- * server that need not be one: any bytes are taken, nothing is copied.
+ * What a node of a Cluster says in an error, and the addresses in it. Texts
+ * come from a server that need not be one: any bytes are taken, nothing is
+ * copied.
  */
 
 #ifndef GW_REDIS_REPLY_H_INCLUDED
@@ -12,19 +13,11 @@
 #define GW_REDIS_HOST_MAX 255 /* bytes of a host's name */
 
 typedef enum {
-    GW_REDIS_OTHER,       /* an error of the command's own */
+    GW_REDIS_OTHER,       /* any other */
     GW_REDIS_MOVED,       /* the slot is served by another node */
     GW_REDIS_ASK,         /* this once another node has to be asked */
     GW_REDIS_TRYAGAIN,    /* keys of one command are on two nodes */
-    GW_REDIS_CLUSTERDOWN,
-    GW_REDIS_READONLY,    /* a replica */
-    GW_REDIS_MASTERDOWN,  /* a replica that has lost its master */
-    GW_REDIS_LOADING,     /* its data, after the start */
-    GW_REDIS_BUSY,        /* with somebody's script */
-    GW_REDIS_NOSCRIPT,    /* EVALSHA of what it does not know */
-    GW_REDIS_OOM,         /* at maxmemory */
-    GW_REDIS_NOAUTH,      /* NOAUTH, WRONGPASS, NOPERM */
-    GW_REDIS_NOCOMMAND    /* it knows no such command */
+    GW_REDIS_CLUSTERDOWN
 } gw_redis_error_e;
 
 typedef struct {
