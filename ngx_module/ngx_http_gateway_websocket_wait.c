@@ -211,10 +211,20 @@ ngx_http_gateway_waits_free(ngx_http_gateway_websocket_t *ws)
 }
 
 
+static ngx_uint_t
+ngx_http_gateway_waits_held(ngx_http_gateway_waits_t *w)
+{
+    return w->holding || w->closing || w->ended || w->full;
+}
+
+
+/* What was kept goes before what is read: also where nothing holds it any more,
+ * but its turn is still to come. */
+
 ngx_uint_t
 ngx_http_gateway_waits_paused(ngx_http_gateway_waits_t *w)
 {
-    return w->holding || w->closing || w->ended || w->full;
+    return w->input || ngx_http_gateway_waits_held(w);
 }
 
 
@@ -636,7 +646,7 @@ ngx_http_gateway_waits_go_on(ngx_http_gateway_websocket_t *ws)
 
     input = w->input;
 
-    if (input && !ngx_http_gateway_waits_paused(w)) {
+    if (input && !ngx_http_gateway_waits_held(w)) {
         w->input = NULL;
         ngx_http_gateway_websocket_input(ws, input->data, input->len);
         ngx_free(input);
