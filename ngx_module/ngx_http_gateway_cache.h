@@ -29,7 +29,8 @@ ngx_int_t ngx_http_gateway_cache_purge(ngx_http_request_t *r,
 /*
  * Purges what a JSON object {keys?, pattern?, tags?, cascade?} names, in all
  * zones, and tells the subscribers of cache:invalidate. NGX_OK, NGX_DECLINED:
- * it is malformed or names nothing, or NGX_ERROR.
+ * it is malformed or names nothing, NGX_BUSY: too many are under way, or
+ * NGX_ERROR.
  */
 ngx_int_t ngx_http_gateway_cache_purge_object(ngx_str_t *object);
 

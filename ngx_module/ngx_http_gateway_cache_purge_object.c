@@ -15,6 +15,12 @@
 #include "../src/utf8.h"
 
 
+/* Of clients, under way in this worker; each may go through a whole cache. */
+#define NGX_HTTP_GATEWAY_PURGE_ASKED  64
+
+static ngx_uint_t  ngx_http_gateway_purge_asked;
+
+
 /* A string with something in it: NGX_OK, NGX_DECLINED, NGX_ERROR. */
 
 static ngx_int_t
@@ -124,6 +130,14 @@ ngx_http_gateway_purge_parse(ngx_http_gateway_purge_t *job, ngx_str_t *body)
 }
 
 
+static void
+ngx_http_gateway_purge_over(ngx_http_gateway_purge_t *job)
+{
+    ngx_http_gateway_purge_asked--;
+    ngx_destroy_pool(job->pool);
+}
+
+
 static ngx_http_gateway_purge_t *
 ngx_http_gateway_purge_of(ngx_http_gateway_cache_zone_t *zone,
     ngx_str_t *object, ngx_int_t *rc)
@@ -167,6 +181,10 @@ ngx_http_gateway_cache_purge_object(ngx_str_t *object)
                                                ngx_http_gateway_cache_module);
     zones = cmcf->zones.elts;
 
+    if (ngx_http_gateway_purge_asked >= NGX_HTTP_GATEWAY_PURGE_ASKED) {
+        return NGX_BUSY;
+    }
+
     for (i = 0; i < cmcf->zones.nelts; i++) {
 
         job = ngx_http_gateway_purge_of(zones[i], object, &rc);
@@ -178,6 +196,9 @@ ngx_http_gateway_cache_purge_object(ngx_str_t *object)
             /* it is told once */
             job->payload.len = 0;
         }
+
+        ngx_http_gateway_purge_asked++;
+        job->done = ngx_http_gateway_purge_over;
 
         ngx_http_gateway_purge_run(job);
     }

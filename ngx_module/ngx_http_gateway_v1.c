@@ -689,6 +689,11 @@ ngx_http_gateway_v1_invalidate(ngx_http_gateway_websocket_t *ws,
                                     "\"tags\" or a \"pattern\"",
                                 request_id);
 
+    } else if (rc == NGX_BUSY) {
+        ngx_http_gateway_v1_error(ws, "unavailable",
+                                  "too many purges are under way", NULL,
+                                  request_id);
+
     } else if (rc != NGX_OK) {
         ngx_http_gateway_v1_error(ws, "internal", "no memory", NULL,
                                   request_id);

@@ -30,6 +30,7 @@ my $nodes = GatewayNodes->new(
     http => <<'END_HTTP',
     gateway_jwt_keys main secret_file=%PREFIX%/secret;
     gateway_channel_zone z:8m redis=r history=200;
+    gateway_cache_zone c:1m redis=r;
 END_HTTP
     config => <<'END_CONFIG');
     gateway_ping off;
@@ -409,6 +410,34 @@ ok($nodes->wait_up, 'Redis is there') or BAIL_OUT('no Redis');
         my $s = subscribed($a, 'live');
         state_of($s) eq state_of($p);
     }), 'the nodes agree again');
+}
+
+
+# Purges that clients ask for: not any number at a time.
+{
+    my $a = v1($one);
+
+    $redis->suspend;
+
+    at_once($a, map { message('cache:invalidate', { pattern => 'x*' }, $_) }
+        1 .. 100);
+
+    my $m = of_type($a, 'error');
+    is($m->{payload}{code}, 'unavailable', 'too many purges');
+    cmp_ok($m->{correlationId}, '>', 10, 'but some are taken');
+
+    $redis->resume;
+    ok($nodes->wait_up, 'Redis is there again');
+
+    my $b = v1($one);
+    subscribed($b, 'cache:invalidate');
+    ok(GatewayProcess::wait_for(20, sub {
+        $b->send_text(message('cache:invalidate', { pattern => 'y*' }));
+        while (my $told = $b->recv_json) {
+            return 0 if $told->{type} eq 'error';
+            return 1 if $told->{payload}{pattern} eq 'y*';
+        }
+    }), 'and later ones too');
 }
 
 
