@@ -37,6 +37,7 @@ END_HTTP
     gateway_subscribe_allow **;
     gateway_publish_allow **;
     location = /ws { gateway_subscriber z; }
+    location = /pub { gateway_publisher z; }
     location = /joined { gateway_subscriber z; gateway_channel joined; }
     location = /raw { gateway_subscriber z; gateway_channel raw; }
     location = /auth {
@@ -438,6 +439,40 @@ ok($nodes->wait_up, 'Redis is there') or BAIL_OUT('no Redis');
             return 1 if $told->{payload}{pattern} eq 'y*';
         }
     }), 'and later ones too');
+}
+
+
+# A worker that is told to end answers what waits in it before: a publish on
+# one node, a handshake on the other, where nothing else keeps it.
+{
+    for my $node ($one, $two) {
+        my $a = v1($node);
+        ok(GatewayProcess::wait_for(20, sub {
+            published($a, 'ends', 1)->{sequenceNumber};
+        }), 'a channel');
+        $a->close;
+    }
+
+    $redis->suspend;
+
+    my $post = $one->connect;
+    $post->write(GatewaySocket::request('POST', '/pub?channel=ends',
+        body => '2'));
+
+    my $joining = GatewayClient->start(port => $two->port,
+        path => '/ws?channel=ends', subprotocols => ['v1']);
+
+    $_->reload for $one, $two;
+
+    my $answer = $post->response('POST');
+    like($answer && $answer->{status}, qr/^20[12]$/, 'a publish is answered');
+    ok($joining->finish && $joining->is_open, 'a handshake ends well');
+    is(of_type($joining, 'subscribed')->{payload}{resources}[0]{resource},
+        'ends', 'with its channel joined');
+
+    $joining->close;
+    $redis->resume;
+    ok($nodes->wait_up, 'Redis is back again');
 }
 
 
