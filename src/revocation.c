@@ -167,6 +167,12 @@ covers(const gw_revocations_t *t, const unsigned char *digest, int64_t issued,
 {
     gw_revocation_node_t **link;
 
+    static const unsigned char none[GW_REVOCATION_DIGEST];
+
+    if (memcmp(digest, none, sizeof(none)) == 0) {
+        return false;
+    }
+
     link = find(t, digest);
 
     return link != NULL && *link != NULL && now < (*link)->r.until

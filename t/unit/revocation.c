@@ -99,6 +99,28 @@ a_jti_covers_whenever_it_was_issued(void **state)
 }
 
 
+/* Digests come from outside too. */
+
+static void
+a_claim_that_is_missing_is_never_covered(void **state)
+{
+    (void) state;
+    memory_t m;
+    gw_alloc_t a = memory_allocator(&m);
+    gw_revocations_t t;
+    gw_revocable_t it = { .issued = NOW };
+    gw_revocation_t r = about("", GW_REVOCATION_TIME_MAX, NOW + 1);
+
+    gw_revocations_init(&t);
+    assert_int_equal(gw_revocations_add(&t, &r, NOW, false, &a), GW_OK);
+    assert_false(gw_revocations_cover(&t, &it, NOW));
+    it.jti[0] = 1;
+    assert_false(gw_revocations_cover(&t, &it, NOW));
+
+    empty(&t, &m, &a);
+}
+
+
 static void
 what_is_over_or_known_changes_nothing(void **state)
 {
@@ -301,6 +323,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_sub_covers_what_was_issued_before),
         cmocka_unit_test(a_jti_covers_whenever_it_was_issued),
+        cmocka_unit_test(a_claim_that_is_missing_is_never_covered),
         cmocka_unit_test(what_is_over_or_known_changes_nothing),
         cmocka_unit_test(two_of_one_sub_are_merged),
         cmocka_unit_test(pending_ones_come_in_turn),
