@@ -95,7 +95,7 @@ typedef struct ngx_http_gateway_redis_command_s
  * another server or a script's text (MOVED, ASK, TRYAGAIN, READONLY, NOSCRIPT)
  * are dealt with before; LOADING, MASTERDOWN, CLUSTERDOWN count as away
  * (NULL); any other comes as REDIS_REPLY_ERROR. The reply is valid until the
- * handler returns.
+ * handler returns. A worker that is to end goes on until it has been called.
  */
 typedef void (*ngx_http_gateway_redis_handler_pt)(void *data,
     redisReply *reply);

@@ -368,7 +368,6 @@ ngx_http_gateway_redis_wait_init(ngx_http_gateway_redis_wait_t *wait,
     wait->timer.handler = ngx_http_gateway_redis_wait_timer;
     wait->timer.data = wait;
     wait->timer.log = ngx_cycle->log;
-    wait->timer.cancelable = 1;
 }
 
 

@@ -177,6 +177,8 @@ ngx_http_gateway_redis_link_close(ngx_http_gateway_redis_link_t *link)
         ngx_del_timer(&link->timer);
     }
 
+    link->timer.cancelable = 1;
+
     if (link->keepalive.timer_set) {
         ngx_del_timer(&link->keepalive);
     }
@@ -330,6 +332,11 @@ ngx_http_gateway_redis_link_send(ngx_http_gateway_redis_link_t *link,
     link->ncommands++;
     link->nbytes += cmd->len;
 
+    if (cmd->handler && !cmd->raw) {
+        /* somebody waits, so a worker that is to end goes on */
+        link->timer.cancelable = 0;
+    }
+
     if (!link->timer.timer_set
         || (ngx_msec_int_t) (link->timer.timer.key - cmd->expires) > 0)
     {
@@ -374,6 +381,10 @@ ngx_http_gateway_redis_link_remove(ngx_http_gateway_redis_link_t *link,
     ngx_queue_remove(&cmd->queue);
     link->ncommands--;
     link->nbytes -= cmd->len;
+
+    if (link->ncommands == 0) {
+        link->timer.cancelable = 1;
+    }
 }
 
 

@@ -487,6 +487,42 @@ ok(GatewayProcess::wait_for(5, sub {
 }), 'that was not heard is caught up with');
 is(status($two, '/stays'), 'HIT', 'and nothing else is dropped');
 
-$_->stop for $one, $two, $origin, $redis;
+
+
+# --- a reload while Redis hangs: who waits for it is answered in time
+
+my ($port, $url) = ($origin->port, $redis->url);
+
+my $patient = GatewayNginx->new(
+    workers => 1,
+    http    => "gateway_redis r $url timeout=3s;\n"
+        . 'gateway_cache_zone c:4m redis=r;',
+    config => <<"END");
+        location / {
+            gateway_cache c;
+            proxy_pass http://127.0.0.1:$port;
+        }
+        location /status { gateway_status; }
+END
+
+ok(up($patient, 1), 'a node that waits long');
+$redis->suspend;
+
+my $client = $patient->connect;
+$client->write(GatewaySocket::request('GET', '/hangs', close => 1));
+
+# in the same worker, so the other one is on its way
+$patient->http('GET', '/status');
+$patient->reload;
+is(scalar($patient->old_worker_pids), 1, 'the old worker goes on');
+is($origin->requests('/hangs'), 0, 'it waits');
+
+my $answer = $client->response('GET', 15);
+is($answer && $answer->{status}, 200, 'and answers, with what upstream says');
+ok(GatewayProcess::wait_for(5, sub { !$patient->old_worker_pids }),
+    'then it ends');
+
+$redis->resume;
+$_->stop for $patient, $one, $two, $origin, $redis;
 
 done_testing();
