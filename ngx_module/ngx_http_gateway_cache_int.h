@@ -215,6 +215,7 @@ typedef struct {
     gw_store_info_t                     info;
     ngx_http_gateway_cache_meta_t       meta;
     ngx_http_gateway_cache_fields_t     stored;
+    uint64_t                            looked;        /* gw_store_stored() */
 
     /* what is being fetched */
     gw_cache_meta_t                     fetched;
@@ -243,7 +244,6 @@ typedef struct {
     unsigned                            cleanup:1;
     unsigned                            collapsed:1;  /* has waited */
     unsigned                            alone:1;      /* waits no more */
-    unsigned                            sure:1;       /* looked up as leader */
     unsigned                            fetching:1;   /* upstream is asked */
     unsigned                            stripped:1;   /* of conditions */
     unsigned                            conditional:1; /* by our validators */

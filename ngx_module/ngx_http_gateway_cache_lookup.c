@@ -444,6 +444,7 @@ ngx_http_gateway_cache_find(ngx_http_gateway_cache_ctx_t *ctx, int64_t now,
 
     store = ngx_http_gateway_cache_lock(ctx->zone);
 
+    ctx->looked = gw_store_stored(store);
     n = gw_store_specs(store, ctx->id.key, specs);
 
     if (n == 0) {
@@ -588,15 +589,18 @@ ngx_http_gateway_cache_ask(ngx_http_gateway_cache_ctx_t *ctx, ngx_uint_t lock)
 }
 
 
-/* GW_OK: it leads, or did before; else as gw_store_lead(). */
+/* GW_OK: it leads, or did before; else as gw_store_lead(). late: what it leads
+ * for may have been stored since it was looked for. */
 
 static int
-ngx_http_gateway_cache_lead(ngx_http_gateway_cache_ctx_t *ctx)
+ngx_http_gateway_cache_lead(ngx_http_gateway_cache_ctx_t *ctx,
+    ngx_uint_t *late)
 {
     int          rc;
     gw_store_t  *store;
 
     rc = GW_DECLINED;
+    *late = 0;
 
     store = ngx_http_gateway_cache_lock(ctx->zone);
 
@@ -607,6 +611,8 @@ ngx_http_gateway_cache_lead(ngx_http_gateway_cache_ctx_t *ctx)
         rc = gw_store_lead(store, (unsigned) ngx_http_gateway_slot,
                            ngx_http_gateway_cache_now(), &ctx->id, true,
                            &ctx->fill);
+
+        *late = (rc == GW_OK && gw_store_stored(store) != ctx->looked);
     }
 
     ctx->stamp = gw_store_stamp(store);
@@ -629,13 +635,14 @@ ngx_http_gateway_cache_fetch(ngx_http_gateway_cache_ctx_t *ctx,
     ngx_uint_t validate)
 {
     int                      rc;
+    ngx_uint_t               late;
     ngx_http_headers_out_t  *out;
 
     if (ctx->status == NGX_HTTP_GATEWAY_CACHE_BYPASS) {
         ctx->alone = 1;
     }
 
-    rc = ngx_http_gateway_cache_lead(ctx);
+    rc = ngx_http_gateway_cache_lead(ctx, &late);
 
     if (rc == GW_AGAIN) {
         ngx_http_gateway_cache_unpin(ctx);
@@ -646,12 +653,10 @@ ngx_http_gateway_cache_fetch(ngx_http_gateway_cache_ctx_t *ctx,
                : ngx_http_gateway_cache_park(ctx);
     }
 
-    if (rc == GW_OK && !ctx->sure) {
+    if (late) {
 
-        /* It may have been stored since it was looked for. From here on nobody
-         * else stores it. */
+        /* once: from here on nobody else stores it */
 
-        ctx->sure = 1;
         ngx_http_gateway_cache_unpin(ctx);
         ctx->stored.fields = NULL;
 

@@ -218,6 +218,13 @@ gw_store_get(gw_store_t *s, unsigned slot, uint64_t now,
 }
 
 
+uint64_t
+gw_store_stored(gw_store_t *s)
+{
+    return s->stat.stored;
+}
+
+
 void
 gw_store_unpin(gw_store_t *s, const gw_store_ref_t *ref)
 {

@@ -147,6 +147,10 @@ size_t gw_store_specs(gw_store_t *s, const unsigned char *key,
 int gw_store_get(gw_store_t *s, unsigned slot, uint64_t now,
     const gw_store_id_t *id, gw_store_ref_t *ref);
 
+/* Counts what is stored, under any key: where it has not changed, what was
+   looked for and not found is still not there. */
+uint64_t gw_store_stored(gw_store_t *s);
+
 /* Lets go. An object that was replaced or removed is freed by the last. */
 void gw_store_unpin(gw_store_t *s, const gw_store_ref_t *ref);
 
@@ -303,6 +307,10 @@ void gw_store_abort(gw_store_t *s, const gw_store_ref_t *ref, bool keep,
  * A variant is not known before the first answer: such a request asks with
  * zeros. When its answer begins with a spec, the fill moves to the variant's
  * place; who waited finds it there, having read gw_store_specs() anew.
+ *
+ * Who leads looks up again where gw_store_stored() is not what it was before
+ * the first look-up: what was not there may have been stored in between, and
+ * from here on nobody else stores it.
  */
 int gw_store_lead(gw_store_t *s, unsigned slot, uint64_t now,
     const gw_store_id_t *id, bool wait, gw_store_fill_t *fill);

@@ -924,6 +924,51 @@ memory_that_was_reserved_is_there(void **unused)
 }
 
 
+/* Between a look-up and the lead there is no lock. */
+static void
+who_leads_learns_what_was_stored_since(void **unused)
+{
+    uint64_t looked;
+    gw_store_id_t id;
+    gw_store_new_t new;
+    gw_store_ref_t w, r;
+    gw_store_fill_t fill;
+
+    (void) unused;
+
+    id = id_of("a", NULL);
+    new = new_of("a", 0);
+
+    /* nothing */
+
+    looked = gw_store_stored(s);
+    assert_int_equal(gw_store_get(s, 0, 0, &id, &r), GW_DECLINED);
+    assert_int_equal(gw_store_lead(s, 0, 0, &id, true, &fill), GW_OK);
+    assert_int_equal(gw_store_stored(s), looked);
+    gw_store_settle(s, fill, 0, 0, &wake);
+
+    /* what is given up, is not stored */
+
+    new.fill = 0;
+    w = begin(&new);
+    gw_store_abort(s, &w, false, &wake);
+    assert_int_equal(gw_store_stored(s), looked);
+
+    /* by another one, who led and does no longer */
+
+    assert_int_equal(gw_store_get(s, 0, 0, &id, &r), GW_DECLINED);
+    assert_int_equal(gw_store_lead(s, 1, 0, &id, true, &new.fill), GW_OK);
+    w = begin(&new);
+    assert_int_equal(gw_store_commit(s, &w, 0, &wake), GW_OK);
+
+    assert_int_equal(gw_store_lead(s, 0, 0, &id, true, &fill), GW_OK);
+    assert_int_not_equal(gw_store_stored(s), looked);
+    assert_int_equal(gw_store_get(s, 0, 0, &id, &r), GW_OK);
+    gw_store_unpin(s, &r);
+    gw_store_settle(s, fill, 0, 0, &wake);
+}
+
+
 static void
 waiters_are_woken_and_one_leads(void **unused)
 {
@@ -1631,6 +1676,7 @@ main(void)
         test(what_is_being_filled_is_read_meanwhile),
         test(readers_learn_that_it_was_given_up),
         test(memory_that_was_reserved_is_there),
+        test(who_leads_learns_what_was_stored_since),
         test(waiters_are_woken_and_one_leads),
         test(nobody_waits_for_what_is_not_cacheable),
         test(a_fill_moves_to_the_variant_it_turns_out_to_be),
