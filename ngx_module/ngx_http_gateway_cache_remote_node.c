@@ -260,7 +260,6 @@ ngx_http_gateway_cache_remote_apply(ngx_http_gateway_cache_zone_t *zone,
     }
 
     job->local = 1;
-    job->heard = 1;
 
     ngx_http_gateway_purge_run(job);
 }
