@@ -49,8 +49,8 @@ ngx_http_gateway_purge_run(ngx_http_gateway_purge_t *job)
 void
 ngx_http_gateway_purge_cancel(ngx_http_gateway_purge_t *job)
 {
-    if (job->event.posted) {
-        ngx_delete_posted_event(&job->event);
+    if (job->event.timer_set) {
+        ngx_del_timer(&job->event);
     }
 
     ngx_http_gateway_purge_remote_cancel(job);
@@ -193,7 +193,11 @@ ngx_http_gateway_purge_slice(ngx_event_t *ev)
     for (i = 0; ngx_http_gateway_purge_step(job) == GW_AGAIN; i++) {
 
         if (i == NGX_HTTP_GATEWAY_PURGE_SLICE) {
-            ngx_post_event(ev, &ngx_posted_next_events);
+
+            /* in the next round; a worker that is to end waits for timers, but
+             * not for posted events */
+
+            ngx_add_timer(ev, 0);
             return;
         }
     }
