@@ -502,6 +502,7 @@ my $patient = GatewayNginx->new(
             gateway_cache c;
             proxy_pass http://127.0.0.1:$port;
         }
+        location = /purge { gateway_cache_purge c; }
         location /status { gateway_status; }
 END
 
@@ -510,8 +511,11 @@ $redis->suspend;
 
 my $client = $patient->connect;
 $client->write(GatewaySocket::request('GET', '/hangs', close => 1));
+my $purger = $patient->connect;
+$purger->write(GatewaySocket::request('POST', '/purge',
+    body => '{"keys":["b"]}', close => 1));
 
-# in the same worker, so the other one is on its way
+# in the same worker, so the other two are on their way
 $patient->http('GET', '/status');
 $patient->reload;
 is(scalar($patient->old_worker_pids), 1, 'the old worker goes on');
@@ -519,10 +523,15 @@ is($origin->requests('/hangs'), 0, 'it waits');
 
 my $answer = $client->response('GET', 15);
 is($answer && $answer->{status}, 200, 'and answers, with what upstream says');
+$answer = $purger->response('POST', 15);
+is($answer && $answer->{body}, '{"purged":0}', 'so is a purge');
 ok(GatewayProcess::wait_for(5, sub { !$patient->old_worker_pids }),
     'then it ends');
 
 $redis->resume;
+ok(GatewayProcess::wait_for(15, sub {
+    $patient->error_log =~ /a purge that was to be handed to Redis is lost/ }),
+    'what it owes is known');
 $_->stop for $patient, $one, $two, $origin, $redis;
 
 done_testing();
