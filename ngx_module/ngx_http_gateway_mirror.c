@@ -40,6 +40,7 @@ ngx_http_gateway_mirror_conf(ngx_conf_t *cf,
 
     ngx_rbtree_init(&mirror->fetches, &mirror->sentinel,
                     ngx_str_rbtree_insert_value);
+    ngx_queue_init(&mirror->ops);
     ngx_queue_init(&mirror->flying);
     ngx_queue_init(&mirror->waiting);
 
@@ -62,32 +63,38 @@ ngx_http_gateway_mirror_conf(ngx_conf_t *cf,
 
 
 static void
-ngx_http_gateway_mirror_ops_free(ngx_queue_t *ops)
+ngx_http_gateway_mirror_free(ngx_http_gateway_mirror_op_t *op)
 {
-    ngx_queue_t                   *q, *next;
-    ngx_http_gateway_mirror_op_t  *op;
-
-    for (q = ngx_queue_head(ops); q != ngx_queue_sentinel(ops); q = next) {
-        next = ngx_queue_next(q);
-
-        op = ngx_queue_data(q, ngx_http_gateway_mirror_op_t, queue);
-        ngx_destroy_pool(op->pool);
-    }
+    /* clang's analyzer knows nothing of queues */
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
+    ngx_queue_remove(&op->all);
+    ngx_destroy_pool(op->pool);
 }
 
 
 void
 ngx_http_gateway_mirror_exit(ngx_http_gateway_channel_zone_t *zone)
 {
+    ngx_queue_t                *q, *next;
     ngx_http_gateway_mirror_t  *mirror;
 
     mirror = ngx_http_gateway_mirror_get(zone);
 
-    if (mirror) {
-        ngx_http_gateway_mirror_ops_free(&mirror->flying);
-        ngx_http_gateway_mirror_ops_free(&mirror->waiting);
-        ngx_http_gateway_mirror_fetches_free(mirror);
+    if (mirror == NULL) {
+        return;
     }
+
+    for (q = ngx_queue_head(&mirror->ops);
+         q != ngx_queue_sentinel(&mirror->ops);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+
+        ngx_http_gateway_mirror_free(
+            ngx_queue_data(q, ngx_http_gateway_mirror_op_t, all));
+    }
+
+    ngx_http_gateway_mirror_fetches_free(mirror);
 }
 
 
@@ -124,6 +131,8 @@ ngx_http_gateway_mirror_op(ngx_http_gateway_channel_zone_t *zone,
     op->deadline = ngx_current_msec
                    + ngx_http_gateway_redis_conf(zone->redis)->timeout;
 
+    ngx_queue_insert_tail(&op->mirror->ops, &op->all);
+
     return op;
 }
 
@@ -138,7 +147,7 @@ ngx_http_gateway_mirror_finish(ngx_http_gateway_mirror_op_t *op,
     done = op->done;
     data = op->data;
 
-    ngx_destroy_pool(op->pool);
+    ngx_http_gateway_mirror_free(op);
 
     if (done) {
         done(data, rc, info);
@@ -418,7 +427,7 @@ ngx_http_gateway_mirror_publish_op(ngx_http_gateway_channel_zone_t *zone,
     op->blob.data = ngx_pnalloc(op->pool, size);
 
     if (op->blob.data == NULL) {
-        ngx_destroy_pool(op->pool);
+        ngx_http_gateway_mirror_free(op);
         return NULL;
     }
 
@@ -427,7 +436,7 @@ ngx_http_gateway_mirror_publish_op(ngx_http_gateway_channel_zone_t *zone,
     blob = ngx_http_gateway_span(&op->blob);
 
     if (gw_blob_open(blob, &op->m) != GW_OK) {
-        ngx_destroy_pool(op->pool);
+        ngx_http_gateway_mirror_free(op);
         return NULL;
     }
 
@@ -483,7 +492,7 @@ ngx_http_gateway_mirror_publish(ngx_http_gateway_channel_zone_t *zone,
                                      ngx_http_gateway_mirror_publish_handler)
                == NULL)
     {
-        ngx_destroy_pool(o->pool);
+        ngx_http_gateway_mirror_free(o);
         return ngx_http_gateway_channel_publish(zone, name, m, expected,
                                                 info);
 
@@ -539,7 +548,7 @@ ngx_http_gateway_mirror_publish_once(ngx_http_gateway_channel_zone_t *zone,
                                      ngx_http_gateway_mirror_publish_handler)
         == NULL)
     {
-        ngx_destroy_pool(o->pool);
+        ngx_http_gateway_mirror_free(o);
         return NGX_ERROR;
     }
 
@@ -614,7 +623,7 @@ ngx_http_gateway_mirror_delete(ngx_http_gateway_channel_zone_t *zone,
                                       ngx_http_gateway_mirror_delete_handler)
         == NULL)
     {
-        ngx_destroy_pool(o->pool);
+        ngx_http_gateway_mirror_free(o);
         return ngx_http_gateway_channel_delete(zone, name);
     }
 
@@ -676,7 +685,7 @@ ngx_http_gateway_mirror_fetch_all(ngx_http_gateway_channel_zone_t *zone,
 
             o->waiters = ngx_palloc(o->pool, n * sizeof(*o->waiters));
             if (o->waiters == NULL) {
-                ngx_destroy_pool(o->pool);
+                ngx_http_gateway_mirror_free(o);
                 return NGX_ERROR;
             }
         }
@@ -698,7 +707,7 @@ ngx_http_gateway_mirror_fetch_all(ngx_http_gateway_channel_zone_t *zone,
     }
 
     if (o->fetches == 0) {
-        ngx_destroy_pool(o->pool);
+        ngx_http_gateway_mirror_free(o);
         return NGX_OK;
     }
 
@@ -763,5 +772,5 @@ ngx_http_gateway_mirror_cancel(ngx_http_gateway_mirror_op_t *op)
         ngx_queue_remove(&op->waiters[i].queue);
     }
 
-    ngx_destroy_pool(op->pool);
+    ngx_http_gateway_mirror_free(op);
 }

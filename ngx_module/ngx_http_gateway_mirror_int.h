@@ -48,6 +48,7 @@ struct ngx_http_gateway_mirror_s {
     ngx_uint_t                        walking;  /* those of the walk */
     time_t                            walked;   /* when it began */
 
+    ngx_queue_t                       ops;      /* all that are under way */
     uint64_t                          serial;   /* of what is published */
     ngx_queue_t                       flying;   /* sent, not answered */
     ngx_queue_t                       waiting;  /* to be published again */
@@ -121,6 +122,7 @@ typedef struct {
 
 
 struct ngx_http_gateway_mirror_op_s {
+    ngx_queue_t                       all;       /* ops */
     ngx_queue_t                       queue;     /* flying or waiting */
     ngx_pool_t                       *pool;
     ngx_http_gateway_mirror_t        *mirror;

@@ -439,6 +439,89 @@ my ($one, $two) = $nodes->all;
 }
 
 
+# A worker that ends while Redis hangs goes on until it has published.
+{
+    my $node = GatewayNodes->new(n => 1, workers => 1, url => $redis->url,
+        http => $HTTP, options => 'timeout=2s', config => <<'END_CONFIG');
+    location = /pub { gateway_publisher z; }
+    location = /act {
+        gateway_upstream_actions z;
+        proxy_pass http://127.0.0.1:%PORT%/up;
+    }
+    location = /up {
+        default_type text/plain;
+        add_header Gateway-Publish ends;
+        return 200 acted;
+    }
+END_CONFIG
+    $node->wait_up;
+    my ($one) = $node->all;
+
+    # hands it to the worker there is, which answers what comes after it
+    my $begin = sub {
+        my ($method, $body) = @_;
+
+        my $socket = $one->connect;
+        $socket->write(GatewaySocket::request($method, '/pub?channel=ends',
+            body => $body));
+        $one->http('GET', '/pid');
+
+        return $socket;
+    };
+
+    my $stays = sub {
+        my ($name) = @_;
+
+        $one->reload;
+        ok(!GatewayProcess::wait_for(0.3, sub { !$one->old_worker_pids }),
+            "$name: the worker stays");
+    };
+
+    my $ended = sub {
+        ok(eventually(sub { !$one->old_worker_pids }),
+            "$_[0]: then it ends");
+        $node->wait_up;
+    };
+
+    my $epoch = post($one, 'ends', 1)->{epoch};
+
+    $redis->suspend;
+    my $post = $begin->('POST', 2);
+    $stays->('a message');
+    $redis->resume;
+    my $answer = $post->response('POST');
+    is($answer && $answer->{status}, 202, 'is published');
+    like($answer && $answer->{body}, qr/"sequenceNumber":2,"epoch":"$epoch"/,
+        'in Redis');
+    $ended->('a message');
+
+    $redis->suspend;
+    my $get = $begin->('GET');
+    $stays->('a look');
+    $redis->resume;
+    $answer = $get->response('GET');
+    is($answer && $answer->{status}, 200, 'is answered');
+    $ended->('a look');
+
+    $redis->suspend;
+    is($one->http('GET', '/act')->{body}, 'acted', 'an upstream is answered');
+    $stays->('its message');
+    $redis->resume;
+    $ended->('its message');
+    is(get($one, 'ends')->{sequenceNumber}, 3, 'which is in Redis');
+
+    $redis->suspend;
+    my $delete = $begin->('DELETE');
+    $stays->('Redis hangs on');
+    $answer = $delete->response('DELETE');
+    is($answer && $answer->{status}, 204, 'it is done here');
+    $redis->resume;
+    ok(eventually(sub { !$one->old_worker_pids }), 'and the worker ends');
+
+    $node->stop;
+}
+
+
 # A node that starts later.
 {
     my $late = GatewayNodes->new(n => 1, url => $redis->url, http => $HTTP,
