@@ -59,6 +59,10 @@ struct ngx_http_gateway_mirror_s {
 #define ngx_http_gateway_mirror_get(zone)                                    \
     ((ngx_http_gateway_mirror_t *) (zone)->mirror)
 
+/* What all zones with redis= have of it in shared memory. */
+#define ngx_http_gateway_mirror_sh(zone)                                     \
+    (((ngx_http_gateway_channel_sh_t *) (zone)->sh)->mirror)
+
 
 /* An announcement that waits for a fetch. */
 

@@ -128,10 +128,7 @@ void
 ngx_http_gateway_mirror_touch(ngx_http_gateway_channel_zone_t *zone,
     ngx_http_gateway_channel_t *ch)
 {
-    ngx_http_gateway_channel_sh_t  *sh;
-
-    sh = zone->sh;
-    ch->mirror.stamp = ++sh->mirror->stamp;
+    ch->mirror.stamp = ++ngx_http_gateway_mirror_sh(zone)->stamp;
 }
 
 
@@ -392,17 +389,6 @@ ngx_http_gateway_mirror_others(ngx_http_gateway_mirror_t *mirror,
 }
 
 
-static ngx_http_gateway_mirror_sh_t *
-ngx_http_gateway_mirror_sh(ngx_http_gateway_mirror_t *mirror)
-{
-    ngx_http_gateway_channel_sh_t  *sh;
-
-    sh = mirror->zone->sh;
-
-    return sh->mirror;
-}
-
-
 static ngx_http_gateway_published_t *
 ngx_http_gateway_mirror_ids_find(ngx_http_gateway_published_t *ids,
     const u_char *id)
@@ -426,7 +412,7 @@ ngx_http_gateway_mirror_published(ngx_http_gateway_mirror_t *mirror,
     ngx_http_gateway_mirror_sh_t  *msh;
     ngx_http_gateway_published_t  *id;
 
-    msh = ngx_http_gateway_mirror_sh(mirror);
+    msh = ngx_http_gateway_mirror_sh(mirror->zone);
 
     id = &msh->ids[NGX_HTTP_GATEWAY_IDS_PUBLISHED]
                   [msh->published++ % NGX_HTTP_GATEWAY_PUBLISHED];
@@ -443,7 +429,7 @@ ngx_http_gateway_mirror_given_up(ngx_http_gateway_mirror_t *mirror,
 {
     ngx_http_gateway_mirror_sh_t  *msh;
 
-    msh = ngx_http_gateway_mirror_sh(mirror);
+    msh = ngx_http_gateway_mirror_sh(mirror->zone);
 
     return msh->given_up
            && ngx_http_gateway_mirror_ids_find(
@@ -458,7 +444,7 @@ ngx_http_gateway_mirror_give_up(ngx_http_gateway_mirror_t *mirror,
     ngx_http_gateway_mirror_sh_t  *msh;
     ngx_http_gateway_published_t  *known;
 
-    msh = ngx_http_gateway_mirror_sh(mirror);
+    msh = ngx_http_gateway_mirror_sh(mirror->zone);
 
     known = ngx_http_gateway_mirror_ids_find(
                 msh->ids[NGX_HTTP_GATEWAY_IDS_PUBLISHED], id);

@@ -260,15 +260,13 @@ ngx_http_gateway_news_message(ngx_http_gateway_redis_t *redis,
 static void
 ngx_http_gateway_news_begin(ngx_http_gateway_mirror_t *mirror)
 {
-    ngx_http_gateway_channel_sh_t    *sh;
     ngx_http_gateway_channel_zone_t  *zone;
 
     zone = mirror->zone;
-    sh = zone->sh;
 
     ngx_shmtx_lock(&zone->shpool->mutex);
 
-    sh->mirror->walk++;
+    ngx_http_gateway_mirror_sh(zone)->walk++;
 
     ngx_shmtx_unlock(&zone->shpool->mutex);
 
@@ -288,12 +286,10 @@ ngx_http_gateway_news_slice(ngx_http_gateway_mirror_t *mirror,
     ngx_queue_t                      *q;
     ngx_http_gateway_channel_t       *ch;
     ngx_http_gateway_mirror_sh_t     *msh;
-    ngx_http_gateway_channel_sh_t    *sh;
     ngx_http_gateway_channel_zone_t  *zone;
 
     zone = mirror->zone;
-    sh = zone->sh;
-    msh = sh->mirror;
+    msh = ngx_http_gateway_mirror_sh(zone);
     *n = 0;
 
     for (i = 0; i < NGX_HTTP_GATEWAY_MIRROR_STEPS && *n < max; i++) {
@@ -399,12 +395,10 @@ ngx_http_gateway_news_counted(ngx_http_gateway_mirror_t *mirror, u_char *data,
     ngx_queue_t                      *q;
     ngx_http_gateway_channel_t       *ch;
     ngx_http_gateway_mirror_sh_t     *msh;
-    ngx_http_gateway_channel_sh_t    *sh;
     ngx_http_gateway_channel_zone_t  *zone;
 
     zone = mirror->zone;
-    sh = zone->sh;
-    msh = sh->mirror;
+    msh = ngx_http_gateway_mirror_sh(zone);
 
     ngx_shmtx_lock(&zone->shpool->mutex);
 
