@@ -119,6 +119,16 @@ typedef enum {
 ngx_int_t ngx_http_gateway_message_init(gw_message_t *m, ngx_pool_t *pool,
     ngx_str_t *body, ngx_http_gateway_body_e kind);
 
+/* What comes beside a body: high, normal or low, in any case. NGX_OK, or
+ * NGX_DECLINED: it is none of them. */
+ngx_int_t ngx_http_gateway_message_priority(ngx_str_t *value,
+    ngx_uint_t *priority);
+
+/* The same for 1 to 255 bytes of UTF-8, in pool as a JSON string; or
+ * NGX_ERROR: no memory. */
+ngx_int_t ngx_http_gateway_message_type(ngx_pool_t *pool, ngx_str_t *value,
+    gw_str_t *type);
+
 
 /* A request's body in one piece, from memory or from the file it went to.
  * NGX_OK, or a status: 413 where it is over max bytes. */

@@ -24,7 +24,6 @@
 #include "ngx_http_gateway_text.h"
 #include "../src/channel_blob.h"
 #include "../src/pattern.h"
-#include "../src/utf8.h"
 
 
 #define NGX_HTTP_GATEWAY_INGEST_BATCH  100    /* entries */
@@ -32,7 +31,6 @@
 #define NGX_HTTP_GATEWAY_INGEST_POLL   25     /* ms */
 #define NGX_HTTP_GATEWAY_INGEST_CLAIM  1000   /* ms, between two looks for */
 #define NGX_HTTP_GATEWAY_INGEST_IDLE   "5000" /* what others left so long */
-#define NGX_HTTP_GATEWAY_INGEST_TYPE   255    /* bytes of a type */
 #define NGX_HTTP_GATEWAY_INGEST_ID     42     /* bytes of an entry's */
 
 
@@ -296,60 +294,32 @@ static char *
 ngx_http_gateway_ingest_message(ngx_http_gateway_ingest_t *in,
     ngx_http_gateway_ingest_fields_t *f, ngx_pool_t *pool, gw_message_t *m)
 {
-    u_char      *p;
-    ngx_uint_t   i;
+    ngx_int_t   rc;
+    ngx_uint_t  priority;
 
-    static ngx_str_t  priorities[] = {
-        ngx_string("low"), ngx_string("normal"), ngx_string("high")
-    };
+    rc = ngx_http_gateway_message_init(m, pool, &f->data,
+                                       NGX_HTTP_GATEWAY_BODY_ANY);
 
-    if (ngx_http_gateway_message_init(m, pool, &f->data,
-                                      NGX_HTTP_GATEWAY_BODY_ANY)
-        != NGX_OK)
+    priority = GW_PRIORITY_NORMAL;
+
+    if (f->priority.data
+        && ngx_http_gateway_message_priority(&f->priority, &priority)
+           != NGX_OK)
     {
-        return "there is no memory";
+        return "its priority is not high, normal or low";
     }
 
-    m->priority = GW_PRIORITY_NORMAL;
+    m->priority = priority;
 
-    if (f->priority.data) {
+    if (rc == NGX_OK && f->type.data) {
+        rc = ngx_http_gateway_message_type(pool, &f->type, &m->type);
 
-        for (i = 0; i < 3; i++) {
-            if (f->priority.len == priorities[i].len
-                && ngx_strncasecmp(f->priority.data, priorities[i].data,
-                                   f->priority.len)
-                   == 0)
-            {
-                break;
-            }
-        }
-
-        if (i == 3) {
-            return "its priority is not high, normal or low";
-        }
-
-        m->priority = i;
-    }
-
-    if (f->type.data) {
-
-        if (f->type.len == 0 || f->type.len > NGX_HTTP_GATEWAY_INGEST_TYPE
-            || !gw_utf8_valid(f->type.data, f->type.len))
-        {
+        if (rc == NGX_DECLINED) {
             return "its type is not 1 to 255 bytes of UTF-8";
         }
-
-        p = ngx_pnalloc(pool,
-                    gw_json_quoted_size(ngx_http_gateway_span(&f->type)));
-        if (p == NULL) {
-            return "there is no memory";
-        }
-
-        m->type.data = p;
-        m->type.len = gw_json_quote(p, ngx_http_gateway_span(&f->type)) - p;
     }
 
-    return NULL;
+    return rc == NGX_OK ? NULL : "there is no memory";
 }
 
 

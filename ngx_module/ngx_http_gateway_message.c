@@ -14,6 +14,9 @@
 #include "../src/ws_frame.h"
 
 
+#define NGX_HTTP_GATEWAY_TYPE_MAX  255  /* bytes */
+
+
 static ngx_int_t
 ngx_http_gateway_message_json(gw_message_t *m, gw_str_t body)
 {
@@ -121,6 +124,57 @@ ngx_http_gateway_message_init(gw_message_t *m, ngx_pool_t *pool,
     return kind == NGX_HTTP_GATEWAY_BODY_TEXT
            ? NGX_DECLINED
            : ngx_http_gateway_message_binary(m, pool, b);
+}
+
+
+ngx_int_t
+ngx_http_gateway_message_priority(ngx_str_t *value, ngx_uint_t *priority)
+{
+    ngx_uint_t  i;
+
+    static ngx_str_t  priorities[] = {
+        ngx_string("low"), ngx_string("normal"), ngx_string("high")
+    };
+
+    for (i = 0; i < sizeof(priorities) / sizeof(priorities[0]); i++) {
+        if (value->len == priorities[i].len
+            && ngx_strncasecmp(value->data, priorities[i].data, value->len)
+               == 0)
+        {
+            *priority = i;
+            return NGX_OK;
+        }
+    }
+
+    return NGX_DECLINED;
+}
+
+
+ngx_int_t
+ngx_http_gateway_message_type(ngx_pool_t *pool, ngx_str_t *value,
+    gw_str_t *type)
+{
+    u_char    *p;
+    gw_str_t   s;
+
+    s.data = value->data;
+    s.len = value->len;
+
+    if (s.len == 0 || s.len > NGX_HTTP_GATEWAY_TYPE_MAX
+        || !gw_utf8_valid(s.data, s.len))
+    {
+        return NGX_DECLINED;
+    }
+
+    p = ngx_pnalloc(pool, gw_json_quoted_size(s));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    type->data = p;
+    type->len = gw_json_quote(p, s) - p;
+
+    return NGX_OK;
 }
 
 

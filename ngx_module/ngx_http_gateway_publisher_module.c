@@ -17,10 +17,6 @@
 #include "../src/envelope.h"
 #include "../src/json_scan.h"
 #include "../src/pattern.h"
-#include "../src/utf8.h"
-
-
-#define NGX_HTTP_GATEWAY_TYPE_MAX  255  /* bytes of Gateway-Type */
 
 
 typedef struct {
@@ -29,7 +25,7 @@ typedef struct {
 
 typedef struct {
     ngx_str_t                         channel;
-    ngx_str_t                         type;
+    gw_str_t                          type;
     ngx_uint_t                        priority;
     int64_t                           expected;
     ngx_http_gateway_body_e           kind;
@@ -317,9 +313,9 @@ ngx_http_gateway_publisher_state(u_char *p, ngx_str_t *channel,
 
 
 static ngx_int_t
-ngx_http_gateway_publisher_type(ngx_http_request_t *r, ngx_str_t *type)
+ngx_http_gateway_publisher_type(ngx_http_request_t *r, gw_str_t *type)
 {
-    gw_str_t          s;
+    ngx_int_t         rc;
     ngx_table_elt_t  *h;
 
     h = ngx_http_gateway_header_find(r, "Gateway-Type", 0);
@@ -328,25 +324,15 @@ ngx_http_gateway_publisher_type(ngx_http_request_t *r, ngx_str_t *type)
         return NGX_OK;
     }
 
-    s.data = h->value.data;
-    s.len = h->value.len;
+    rc = ngx_http_gateway_message_type(r->pool, &h->value, type);
 
-    if (s.len == 0 || s.len > NGX_HTTP_GATEWAY_TYPE_MAX
-        || !gw_utf8_valid(s.data, s.len))
-    {
+    if (rc == NGX_DECLINED) {
         ngx_http_gateway_publisher_refuse(r, "\"Gateway-Type\" is not 1 to "
                                              "255 bytes of UTF-8");
         return NGX_HTTP_BAD_REQUEST;
     }
 
-    type->data = ngx_pnalloc(r->pool, gw_json_quoted_size(s));
-    if (type->data == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    type->len = gw_json_quote(type->data, s) - type->data;
-
-    return NGX_OK;
+    return rc == NGX_OK ? NGX_OK : NGX_HTTP_INTERNAL_SERVER_ERROR;
 }
 
 
@@ -355,35 +341,20 @@ ngx_http_gateway_publisher_headers(ngx_http_request_t *r,
     ngx_http_gateway_publisher_ctx_t *ctx)
 {
     off_t             n;
-    ngx_uint_t        i;
     ngx_table_elt_t  *h;
-
-    static ngx_str_t  priorities[] = {
-        ngx_string("low"), ngx_string("normal"), ngx_string("high")
-    };
 
     ctx->priority = GW_PRIORITY_NORMAL;
     ctx->expected = -1;
 
     h = ngx_http_gateway_header_find(r, "Gateway-Priority", 0);
 
-    if (h) {
-        for (i = 0; i < 3; i++) {
-            if (h->value.len == priorities[i].len
-                && ngx_strncasecmp(h->value.data, priorities[i].data,
-                                   h->value.len) == 0)
-            {
-                break;
-            }
-        }
-
-        if (i == 3) {
-            ngx_http_gateway_publisher_refuse(r, "\"Gateway-Priority\" is not "
-                                                 "high, normal or low");
-            return NGX_HTTP_BAD_REQUEST;
-        }
-
-        ctx->priority = i;
+    if (h
+        && ngx_http_gateway_message_priority(&h->value, &ctx->priority)
+           != NGX_OK)
+    {
+        ngx_http_gateway_publisher_refuse(r, "\"Gateway-Priority\" is not "
+                                             "high, normal or low");
+        return NGX_HTTP_BAD_REQUEST;
     }
 
     h = ngx_http_gateway_header_find(r, "Gateway-Expected-Version", 0);
@@ -588,8 +559,7 @@ ngx_http_gateway_publisher_publish(ngx_http_request_t *r,
     m.priority = ctx->priority;
 
     if (ctx->type.len) {
-        m.type.data = ctx->type.data;
-        m.type.len = ctx->type.len;
+        m.type = ctx->type;
     }
 
     rc = ngx_http_gateway_mirror_publish(zone, &ctx->channel, &m,
