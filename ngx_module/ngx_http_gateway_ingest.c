@@ -288,17 +288,25 @@ ngx_http_gateway_ingest_fields(redisReply *list,
 }
 
 
-/* NULL, or what is wrong. */
+/* NGX_OK; NGX_DECLINED: why it is no message; NGX_ERROR: no memory. */
 
-static char *
-ngx_http_gateway_ingest_message(ngx_http_gateway_ingest_t *in,
-    ngx_http_gateway_ingest_fields_t *f, ngx_pool_t *pool, gw_message_t *m)
+static ngx_int_t
+ngx_http_gateway_ingest_message(ngx_http_gateway_ingest_fields_t *f,
+    ngx_pool_t *pool, gw_message_t *m, const char **why)
 {
     ngx_int_t   rc;
     ngx_uint_t  priority;
 
     rc = ngx_http_gateway_message_init(m, pool, &f->data,
                                        NGX_HTTP_GATEWAY_BODY_ANY);
+    if (rc != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (m->type.len > GW_BLOB_TYPE_MAX) {
+        *why = "its type is too long";
+        return NGX_DECLINED;
+    }
 
     priority = GW_PRIORITY_NORMAL;
 
@@ -306,24 +314,25 @@ ngx_http_gateway_ingest_message(ngx_http_gateway_ingest_t *in,
         && ngx_http_gateway_message_priority(&f->priority, &priority)
            != NGX_OK)
     {
-        return "its priority is not high, normal or low";
+        *why = "its priority is not high, normal or low";
+        return NGX_DECLINED;
     }
 
     m->priority = priority;
 
-    if (rc == NGX_OK && f->type.data) {
-        rc = ngx_http_gateway_message_type(pool, &f->type, &m->type);
-
-        if (rc == NGX_DECLINED) {
-            return "its type is not 1 to 255 bytes of UTF-8";
-        }
+    if (f->type.data == NULL) {
+        return NGX_OK;
     }
 
-    return rc == NGX_OK ? NULL : "there is no memory";
+    *why = "its type is not 1 to 255 bytes of UTF-8";
+
+    return ngx_http_gateway_message_type(pool, &f->type, &m->type);
 }
 
 
-static char *
+/* NULL, or what is wrong. */
+
+static const char *
 ngx_http_gateway_ingest_wrong(ngx_http_gateway_ingest_t *in,
     ngx_http_gateway_ingest_fields_t *f)
 {
@@ -394,7 +403,6 @@ static void
 ngx_http_gateway_ingest_entry(ngx_http_gateway_ingest_t *in,
     ngx_http_gateway_ingest_entry_t *e, redisReply *list)
 {
-    char                              *wrong;
     u_char                             id[GW_PUBLISH_ID_LEN];
     ngx_int_t                          rc;
     ngx_pool_t                        *pool;
@@ -405,33 +413,33 @@ ngx_http_gateway_ingest_entry(ngx_http_gateway_ingest_t *in,
     ngx_http_gateway_ingest_fields(list, &f);
 
     pool = NULL;
-    wrong = ngx_http_gateway_ingest_wrong(in, &f);
+    why = ngx_http_gateway_ingest_wrong(in, &f);
 
-    if (wrong == NULL && ngx_http_gateway_revoke_channel(&f.channel)) {
+    if (why) {
+        rc = NGX_DECLINED;
+
+    } else if (ngx_http_gateway_revoke_channel(&f.channel)) {
         rc = ngx_http_gateway_revoke(in->zone, &f.data, &why);
-        e->done = (rc == NGX_OK);
 
-        if (rc != NGX_DECLINED) {
+        if (rc == NGX_OK) {
+            e->done = 1;
             return;
         }
 
-        wrong = (char *) why;
-    }
-
-    if (wrong == NULL) {
+    } else {
         pool = ngx_create_pool(1024, ngx_cycle->log);
-        wrong = pool ? ngx_http_gateway_ingest_message(in, &f, pool, &m)
-                     : "there is no memory";
+        rc = pool ? ngx_http_gateway_ingest_message(&f, pool, &m, &why)
+                  : NGX_ERROR;
     }
 
-    if (wrong) {
+    if (rc == NGX_DECLINED) {
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
                       "gateway_redis \"%V\": entry %*s of \"%V\" is dropped: "
                       "%s", &ngx_http_gateway_redis_conf(in->zone->redis)->name,
-                      e->len, e->id, &in->key, wrong);
+                      e->len, e->id, &in->key, why);
         e->done = 1;
 
-    } else {
+    } else if (rc == NGX_OK) {
         ngx_http_gateway_ingest_id(e, id);
         in->waiting++;
 

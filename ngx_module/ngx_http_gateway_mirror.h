@@ -43,7 +43,9 @@ ngx_int_t ngx_http_gateway_mirror_publish(
  * The same for what may come again, under the id (GW_PUBLISH_ID_LEN
  * characters) that it comes with each time: it is published once, as far back
  * as the history goes, and some tens of messages at least. again: it may not
- * be the first time. Never on this node alone: NGX_ERROR where Redis is away.
+ * be the first time. Never on this node alone: NGX_ERROR where Redis is away
+ * or takes no more now, or there is no memory; it is to come again then. m's
+ * type must fit GW_BLOB_TYPE_MAX.
  */
 ngx_int_t ngx_http_gateway_mirror_publish_once(
     ngx_http_gateway_channel_zone_t *zone, ngx_str_t *name, gw_message_t *m,

@@ -130,6 +130,27 @@ add(channel => 'a', data => 'x' x 1024);
 is(length $_->recv_json->{payload}, 1024, 'others go on') for @ws;
 
 
+# one whose own type does not go into what nodes send each other
+
+{
+    my $node = GatewayNodes->new(n => 1, url => $redis->url,
+        options => 'prefix=u:',
+        http => 'gateway_channel_zone z:8m redis=r max_message=1m;');
+    my ($one) = $node->all;
+    $one->expect_log(qr/is dropped/);
+    $node->wait_up;
+
+    $redis->command('XADD', 'u:publish', '*', 'channel', 'a',
+        'data', '{"type":"' . 'x' x 65535 . '","payload":1}');
+    ok($one->wait_for_log(qr/"u:publish" is dropped: its type is too long/),
+        'a type that is too long');
+    ok(GatewayProcess::wait_for(10,
+        sub { $redis->command('XLEN', 'u:publish') == 0 }), 'is not kept');
+
+    $node->stop;
+}
+
+
 # entries of a node that is no more: some published, none acknowledged
 
 my @ids = map { add(channel => 'none', data => "t$_") } 1 .. 2;
