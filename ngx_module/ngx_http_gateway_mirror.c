@@ -392,7 +392,7 @@ ngx_http_gateway_mirror_publish_handler(void *data, redisReply *reply)
 
     ngx_shmtx_unlock(&zone->shpool->mutex);
 
-    ngx_http_gateway_channel_wake(wake, at_once);
+    ngx_http_gateway_mirror_appended(op->mirror, &op->name, wake, at_once);
     ngx_http_gateway_count(zone->published, 1);
 
     if (fetch) {

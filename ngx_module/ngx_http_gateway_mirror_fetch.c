@@ -332,7 +332,8 @@ ngx_http_gateway_fetch_apply(ngx_http_gateway_fetch_t *fetch,
 
     ngx_shmtx_unlock(&zone->shpool->mutex);
 
-    ngx_http_gateway_channel_wake(wake, at_once);
+    ngx_http_gateway_mirror_appended(fetch->mirror, &fetch->name, wake,
+                                     at_once);
     ngx_destroy_pool(pool);
 
     return rc;

@@ -54,6 +54,7 @@ struct ngx_http_gateway_mirror_s {
     ngx_queue_t                       waiting;  /* to be published again */
     ngx_event_t                       timer;    /* ... or here, then */
     ngx_uint_t                        hung;     /* Redis let one time out */
+    ngx_uint_t                        full;     /* no room: not logged yet */
 };
 
 #define ngx_http_gateway_mirror_get(zone)                                    \
@@ -196,6 +197,11 @@ ngx_uint_t ngx_http_gateway_mirror_in_step(
 void ngx_http_gateway_mirror_append(ngx_http_gateway_mirror_t *mirror,
     ngx_http_gateway_channel_t *ch, gw_message_t *m, ngx_uint_t quiet,
     u_char *wake, ngx_uint_t *at_once);
+
+/* What is left to do of that without the mutex: says what had no room, and
+ * wakes the workers. */
+void ngx_http_gateway_mirror_appended(ngx_http_gateway_mirror_t *mirror,
+    ngx_str_t *name, u_char *wake, ngx_uint_t at_once);
 
 void ngx_http_gateway_mirror_restart(ngx_http_gateway_channel_zone_t *zone,
     ngx_http_gateway_channel_t *ch, const u_char *epoch, uint64_t seq);

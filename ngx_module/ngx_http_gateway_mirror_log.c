@@ -253,16 +253,29 @@ ngx_http_gateway_mirror_append(ngx_http_gateway_mirror_t *mirror,
         }
 
         ngx_http_gateway_count(zone->dropped_full, 1);
-        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                      "gateway_channel_zone \"%V\" is full: a message of "
-                      "\"%V\" does not reach this node", &zone->name,
-                      &ch->sn.str);
+        mirror->full = 1;
     }
 
     /* the numbers go on behind it */
 
     gw_channel_log_restart_at(&ch->log, (u_char *) ch->log.epoch,
                               ch->log.seq + 1);
+}
+
+
+void
+ngx_http_gateway_mirror_appended(ngx_http_gateway_mirror_t *mirror,
+    ngx_str_t *name, u_char *wake, ngx_uint_t at_once)
+{
+    if (mirror->full) {
+        mirror->full = 0;
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                      "gateway_channel_zone \"%V\" is full: a message of "
+                      "\"%V\" does not reach this node",
+                      &mirror->zone->name, name);
+    }
+
+    ngx_http_gateway_channel_wake(wake, at_once);
 }
 
 

@@ -192,7 +192,7 @@ ngx_http_gateway_news_take(ngx_http_gateway_mirror_t *mirror,
 
     ngx_shmtx_unlock(mutex);
 
-    ngx_http_gateway_channel_wake(wake, at_once);
+    ngx_http_gateway_mirror_appended(mirror, name, wake, at_once);
 }
 
 

@@ -522,6 +522,32 @@ END_CONFIG
 }
 
 
+# What is too large for another node's zone does not reach that node; the
+# numbers go on there.
+{
+    my ($large, $small) = map {
+        GatewayNodes->new(n => 1, url => $redis->url, http => $_,
+            config => $CONFIG =~ s/.*\b(?:long|none|own);.*\n//gr)
+    } 'gateway_channel_zone z:4m redis=r max_message=512k;',
+        'gateway_channel_zone z:256k redis=r;';
+    $_->wait_up for $large, $small;
+    my ($one) = $large->all;
+    my ($two) = $small->all;
+
+    my $ws = subscribe($two, 'big');
+    is(post($one, 'big', 'x' x 400_000)->{sequenceNumber}, 1, 'published');
+    ok($two->wait_for_log('a message of "big" does not reach this node'),
+        'where there is no room this is said');
+
+    my $ack = post($one, 'big', 2);
+    is($ack->{sequenceNumber}, 2, 'the next');
+    is_next($ws, $ack, 2, 'comes to it');
+
+    $ws->close;
+    $_->stop for $large, $small;
+}
+
+
 # A node that starts later.
 {
     my $late = GatewayNodes->new(n => 1, url => $redis->url, http => $HTTP,
