@@ -10,13 +10,13 @@ package GatewayRedisProxy;
 #   $proxy->behave('pass');
 #   $proxy->commands;              # how many of each name so far, { GET => 2 }
 #
-# pass; slow MS (each reply so much later); error TEXT [NAMES] (these commands,
-# all by default, get this error and are not carried out); deaf (commands are
-# carried out, their replies are lost); hole (nothing arrives on either side,
-# as where the network is parted; it arrives once that is over); refuse
-# (connections are closed, those that are there too); garbage, bulk, array, line
-# (what no Redis answers, in place of a reply: noise, enormous lengths, a line
-# without end); cut (half a reply, then the end).
+# pass; slow MS (each reply so much later, none any more when that is over);
+# error TEXT [NAMES] (these commands, all by default, get this error and are not
+# carried out); deaf (commands are carried out, their replies are lost); hole
+# (nothing arrives on either side, as where the network is parted; it arrives
+# once that is over); refuse (connections are closed, those that are there too);
+# garbage, bulk, array, line (what no Redis answers, in place of a reply: noise,
+# enormous lengths, a line without end); cut (half a reply, then the end).
 #
 # It is in effect when behave() returns. It is ended by its own pid.
 
@@ -223,9 +223,8 @@ sub _read {
         return 0;
     }
 
-    if ($mode eq 'slow' || @{ $end->{later} }) {
-        my $due = $mode eq 'slow' ? time + $how[0] / 1000 : time;
-        push @{ $end->{later} }, [$due, $bytes];
+    if ($mode eq 'slow') {
+        push @{ $end->{later} }, [time + $how[0] / 1000, $bytes];
         return 1;
     }
 
@@ -314,7 +313,9 @@ sub _send_late {
     return if $self->{mode} eq 'hole';
 
     for my $end (my @all = values %{ $self->{ends} }) {
-        while ($end->{peer} && @{ $end->{later} } && $end->{later}[0][0] <= time) {
+        while ($end->{peer} && @{ $end->{later} }
+            && ($self->{mode} ne 'slow' || $end->{later}[0][0] <= time))
+        {
             my $bytes = (shift @{ $end->{later} })->[1];
             if (!_write($end->{peer}{socket}, $bytes)) {
                 $self->_close($end);

@@ -122,18 +122,22 @@ sub url {
 }
 
 
-# Orders a change of places while all are well.
+# Orders a change of places while all are well, and waits until it is over: one
+# that begins before that may be undone by it.
 sub failover {
     my ($self) = @_;
 
     $self->wait_ready or return;
     ($self->sentinels)[0]->command('SENTINEL', 'FAILOVER', $self->{name});
-    return $self->wait_failover;
+
+    return $self->wait_failover && GatewayProcess::wait_for(30,
+        sub { $self->replica->info('master_link_status') eq 'up' });
 }
 
 
-# Waits until all Sentinels name the other one, and it is a master: this is
-# then master(). False where that does not come.
+# Waits until all Sentinels name the other one, with no failover under way any
+# more, and it is a master: this is then master(). False where that does not
+# come.
 sub wait_failover {
     my ($self, $timeout) = @_;
 
@@ -141,11 +145,11 @@ sub wait_failover {
 
     GatewayProcess::wait_for($timeout // 20, sub {
         my @say = grep {
-            my $address = eval {
-                $_->command('SENTINEL', 'GET-MASTER-ADDR-BY-NAME',
-                    $self->{name})
+            my %master = eval {
+                @{ $_->command('SENTINEL', 'MASTER', $self->{name}) }
             };
-            $address && $address->[1] == $next->port;
+            %master && $master{port} == $next->port
+                && $master{flags} eq 'master';
         } $self->sentinels;
 
         return @say == $self->sentinels
