@@ -27,7 +27,7 @@
 
 
 #define NGX_HTTP_GATEWAY_INGEST_BATCH  100    /* entries */
-#define NGX_HTTP_GATEWAY_INGEST_COUNT  "100"
+#define NGX_HTTP_GATEWAY_INGEST_COUNT  ngx_value(NGX_HTTP_GATEWAY_INGEST_BATCH)
 #define NGX_HTTP_GATEWAY_INGEST_POLL   25     /* ms */
 #define NGX_HTTP_GATEWAY_INGEST_CLAIM  1000   /* ms, between two looks for */
 #define NGX_HTTP_GATEWAY_INGEST_IDLE   "5000" /* what others left so long */
