@@ -11,7 +11,7 @@ set -euo pipefail
 rounds=7
 seconds=2
 connections=16
-variants='none gateway headers req'
+variants='none same gate head lreq'
 count=2000
 
 usage() {
@@ -39,7 +39,8 @@ while getopts 'r:s:c:v:i:h' option; do
     esac
 done
 
-# The same for all variants, so that a location is all they differ in.
+# The same for all variants, one file too, so that a location is all they differ
+# in.
 bench_conf_limit() {
     bench_conf_head "$BENCH_MODULE"
     cat << END
@@ -52,15 +53,19 @@ $(bench_conf_http)
     server {
         listen 127.0.0.1:$PORT backlog=4096;
         root html;
-        location /none { }
-        location /gateway {
+        location = /none { alias html/file; }
+        location = /same { alias html/file; }
+        location = /gate {
+            alias html/file;
             gateway_limit zone=one;
             gateway_limit_headers off;
         }
-        location /headers {
+        location = /head {
+            alias html/file;
             gateway_limit zone=one;
         }
-        location /req {
+        location = /lreq {
+            alias html/file;
             limit_req zone=req burst=1000000 nodelay;
         }
     }
@@ -69,12 +74,8 @@ END
 }
 
 html() {
-    local variant
     mkdir -p "$1/html"
-
-    for variant in none gateway headers req; do
-        head -c 1024 /dev/zero | tr '\0' x > "$1/html/$variant"
-    done
+    head -c 1024 /dev/zero | tr '\0' x > "$1/html/file"
 }
 
 # bench_start_nginx makes the folder anew, and takes its files from here.
@@ -143,9 +144,10 @@ table() {
     }
     BEGIN {
         title["none"] = "no limit"
-        title["gateway"] = "gateway_limit, headers off"
-        title["headers"] = "gateway_limit, headers draft"
-        title["req"] = "limit_req"
+        title["same"] = "no limit, once more"
+        title["gate"] = "gateway_limit, headers off"
+        title["head"] = "gateway_limit, headers draft"
+        title["lreq"] = "limit_req"
     }
     {
         rounds = $1; cpu[$1, $2] = $3
@@ -160,7 +162,7 @@ table() {
         for (i = 1; i <= n; i++) {
             printf "  %-30s %9.0f %11.0f %9s %9s\n", title[v[i]],
                 median(all[v[i]]), median(rate[v[i]]), ratio(v[i], "none"),
-                ratio(v[i], "req")
+                ratio(v[i], "lreq")
         }
     }' "$results"
 }

@@ -23,6 +23,10 @@
 
 
 typedef struct {
+    ngx_uint_t                        used;      /* by some location */
+} ngx_http_gateway_actions_main_conf_t;
+
+typedef struct {
     ngx_http_gateway_channel_zone_t  *zone;      /* NULL: off */
 } ngx_http_gateway_actions_loc_conf_t;
 
@@ -45,6 +49,7 @@ static ngx_int_t ngx_http_gateway_actions_body_filter(ngx_http_request_t *r,
 static char *ngx_http_gateway_upstream_actions(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 static ngx_int_t ngx_http_gateway_actions_init(ngx_conf_t *cf);
+static void *ngx_http_gateway_actions_create_main_conf(ngx_conf_t *cf);
 static void *ngx_http_gateway_actions_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_gateway_actions_merge_loc_conf(ngx_conf_t *cf,
     void *parent, void *child);
@@ -67,7 +72,7 @@ static ngx_http_module_t  ngx_http_gateway_actions_module_ctx = {
     NULL,                                  /* preconfiguration */
     ngx_http_gateway_actions_init,         /* postconfiguration */
 
-    NULL,                                  /* create main configuration */
+    ngx_http_gateway_actions_create_main_conf, /* create main conf */
     NULL,                                  /* init main configuration */
 
     NULL,                                  /* create server configuration */
@@ -503,7 +508,8 @@ ngx_http_gateway_upstream_actions(ngx_conf_t *cf, ngx_command_t *cmd,
 {
     ngx_http_gateway_actions_loc_conf_t *alcf = conf;
 
-    ngx_str_t  *value;
+    ngx_str_t                             *value;
+    ngx_http_gateway_actions_main_conf_t  *amcf;
 
     if (alcf->zone != NGX_CONF_UNSET_PTR) {
         return "is duplicate";
@@ -527,6 +533,10 @@ ngx_http_gateway_upstream_actions(ngx_conf_t *cf, ngx_command_t *cmd,
         return NGX_CONF_OK;
     }
 
+    amcf = ngx_http_conf_get_module_main_conf(cf,
+                                              ngx_http_gateway_actions_module);
+    amcf->used = 1;
+
     alcf->zone = ngx_http_gateway_channel_zone_get(cf, &value[1]);
 
     return alcf->zone ? NGX_CONF_OK : NGX_CONF_ERROR;
@@ -536,6 +546,15 @@ ngx_http_gateway_upstream_actions(ngx_conf_t *cf, ngx_command_t *cmd,
 static ngx_int_t
 ngx_http_gateway_actions_init(ngx_conf_t *cf)
 {
+    ngx_http_gateway_actions_main_conf_t  *amcf;
+
+    amcf = ngx_http_conf_get_module_main_conf(cf,
+                                              ngx_http_gateway_actions_module);
+
+    if (!amcf->used) {
+        return NGX_OK;
+    }
+
     ngx_http_gateway_next_header_filter = ngx_http_top_header_filter;
     ngx_http_top_header_filter = ngx_http_gateway_actions_header_filter;
 
@@ -543,6 +562,13 @@ ngx_http_gateway_actions_init(ngx_conf_t *cf)
     ngx_http_top_body_filter = ngx_http_gateway_actions_body_filter;
 
     return NGX_OK;
+}
+
+
+static void *
+ngx_http_gateway_actions_create_main_conf(ngx_conf_t *cf)
+{
+    return ngx_pcalloc(cf->pool, sizeof(ngx_http_gateway_actions_main_conf_t));
 }
 
 

@@ -180,6 +180,8 @@ struct ngx_http_gateway_jwt_main_conf_s {
     ngx_int_t                       status_index;       /* our $..._status */
     ngx_int_t                       request_index;      /* $request */
     ngx_int_t                       request_uri_index;  /* $request_uri */
+
+    ngx_uint_t                      query;     /* some location looks there */
 };
 
 

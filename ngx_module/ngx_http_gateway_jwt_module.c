@@ -219,8 +219,9 @@ static ngx_int_t
 ngx_http_gateway_jwt_place(ngx_conf_t *cf,
     ngx_http_gateway_jwt_loc_conf_t *jlcf, ngx_str_t *value)
 {
-    ngx_uint_t                     i;
-    ngx_http_gateway_jwt_place_t  *place;
+    ngx_uint_t                         i;
+    ngx_http_gateway_jwt_place_t      *place;
+    ngx_http_gateway_jwt_main_conf_t  *jmcf;
 
     static struct {
         ngx_str_t                     text;
@@ -234,6 +235,9 @@ ngx_http_gateway_jwt_place(ngx_conf_t *cf,
         { ngx_string("message"), NGX_HTTP_GATEWAY_JWT_MESSAGE },
         { ngx_null_string, 0 }
     };
+
+    jmcf = ngx_http_conf_get_module_main_conf(cf,
+                                              ngx_http_gateway_jwt_module);
 
     for (i = 0; places[i].text.len; i++) {
 
@@ -265,7 +269,11 @@ ngx_http_gateway_jwt_place(ngx_conf_t *cf,
             ngx_str_set(&place->name, "Authorization");
         }
 
-        jlcf->query |= (place->place == NGX_HTTP_GATEWAY_JWT_QUERY);
+        if (place->place == NGX_HTTP_GATEWAY_JWT_QUERY) {
+            jlcf->query = 1;
+            jmcf->query = 1;
+        }
+
         jlcf->message |= (place->place == NGX_HTTP_GATEWAY_JWT_MESSAGE);
 
         return NGX_OK;
@@ -691,7 +699,7 @@ ngx_http_gateway_jwt_accepts_message(ngx_conf_t *cf)
 static ngx_int_t
 ngx_http_gateway_jwt_init(ngx_conf_t *cf)
 {
-    ngx_uint_t                         i;
+    ngx_uint_t                         i, n;
     ngx_http_handler_pt               *h;
     ngx_http_core_main_conf_t         *cmcf;
     ngx_http_gateway_jwt_main_conf_t  *jmcf;
@@ -704,9 +712,11 @@ ngx_http_gateway_jwt_init(ngx_conf_t *cf)
         ngx_http_phases       phase;
         ngx_http_handler_pt   handler;
     } handlers[] = {
+        { NGX_HTTP_ACCESS_PHASE, ngx_http_gateway_jwt_access_handler },
+
+        /* where a token may be in the query */
         { NGX_HTTP_SERVER_REWRITE_PHASE, ngx_http_gateway_jwt_token_mask },
-        { NGX_HTTP_REWRITE_PHASE, ngx_http_gateway_jwt_token_mask },
-        { NGX_HTTP_ACCESS_PHASE, ngx_http_gateway_jwt_access_handler }
+        { NGX_HTTP_REWRITE_PHASE, ngx_http_gateway_jwt_token_mask }
     };
 
     if (ngx_http_gateway_jwt_keys_init(cf) != NGX_OK) {
@@ -735,9 +745,14 @@ ngx_http_gateway_jwt_init(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
-    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+    if (jmcf->keys.nelts == 0) {
+        return NGX_OK;
+    }
 
-    for (i = 0; i < sizeof(handlers) / sizeof(handlers[0]); i++) {
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+    n = jmcf->query ? sizeof(handlers) / sizeof(handlers[0]) : 1;
+
+    for (i = 0; i < n; i++) {
         h = ngx_array_push(&cmcf->phases[handlers[i].phase].handlers);
         if (h == NULL) {
             return NGX_ERROR;
