@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "bytes.h"
 #include "cache_store.h"
 #include "cache_wire.h"
 
@@ -14,20 +15,6 @@
 
 
 /* --- writing -------------------------------------------------------------- */
-
-static unsigned char *
-put(unsigned char *p, uint64_t n, unsigned bytes)
-{
-    unsigned i;
-
-    for (i = bytes; i > 0; i--) {
-        p[i - 1] = (unsigned char) n;
-        n >>= 8;
-    }
-
-    return p + bytes;
-}
-
 
 static unsigned char *
 put_text(unsigned char *p, gw_str_t s)
@@ -118,20 +105,20 @@ gw_wire_write(unsigned char *p, const gw_wire_object_t *o,
                       + (int64_t) m->lifetime * 1000);
     p = put_digits(p, m->response_time);
 
-    p = put(p, m->status, 2);
-    p = put(p, m->flags, 2);
-    p = put(p, m->lifetime, 4);
-    p = put(p, m->stale_while_revalidate, 4);
-    p = put(p, m->stale_if_error, 4);
-    p = put(p, (uint64_t) m->initial_age_ms, 8);
-    p = put(p, (uint64_t) m->date, 8);
-    p = put(p, (uint64_t) m->last_modified, 8);
-    p = put(p, (uint64_t) o->dead_at, 8);
-    p = put(p, o->key.len, 4);
-    p = put(p, fields_size(fields, n), 4);
-    p = put(p, o->body.len, 4);
-    p = put(p, o->spec.len, 2);
-    p = put(p, o->tags.len, 2);
+    p = gw_put_be(p, m->status, 2);
+    p = gw_put_be(p, m->flags, 2);
+    p = gw_put_be(p, m->lifetime, 4);
+    p = gw_put_be(p, m->stale_while_revalidate, 4);
+    p = gw_put_be(p, m->stale_if_error, 4);
+    p = gw_put_be(p, (uint64_t) m->initial_age_ms, 8);
+    p = gw_put_be(p, (uint64_t) m->date, 8);
+    p = gw_put_be(p, (uint64_t) m->last_modified, 8);
+    p = gw_put_be(p, (uint64_t) o->dead_at, 8);
+    p = gw_put_be(p, o->key.len, 4);
+    p = gw_put_be(p, fields_size(fields, n), 4);
+    p = gw_put_be(p, o->body.len, 4);
+    p = gw_put_be(p, o->spec.len, 2);
+    p = gw_put_be(p, o->tags.len, 2);
 
     p = put_text(p, o->key);
     p = put_text(p, o->spec);
@@ -139,8 +126,8 @@ gw_wire_write(unsigned char *p, const gw_wire_object_t *o,
 
     for (i = 0; i < n; i++) {
         *p++ = fields[i].mark;
-        p = put(p, fields[i].name.len, 2);
-        p = put(p, fields[i].value.len, 4);
+        p = gw_put_be(p, fields[i].name.len, 2);
+        p = gw_put_be(p, fields[i].value.len, 4);
         p = put_text(p, fields[i].name);
         p = put_text(p, fields[i].value);
     }
@@ -152,13 +139,12 @@ gw_wire_write(unsigned char *p, const gw_wire_object_t *o,
 /* --- reading -------------------------------------------------------------- */
 
 static uint64_t
-get(const unsigned char **p, unsigned bytes)
+get(const unsigned char **p, size_t bytes)
 {
     uint64_t n;
 
-    for (n = 0; bytes > 0; bytes--) {
-        n = n << 8 | *(*p)++;
-    }
+    n = gw_get_be(*p, bytes);
+    *p += bytes;
 
     return n;
 }

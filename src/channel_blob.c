@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "bytes.h"
 #include "channel_blob.h"
 #include "json_scan.h"
 #include "pattern.h"
@@ -15,30 +16,6 @@
 #define SEPARATE 0xffffffffu
 #define SEQ_MAX (UINT64_C(1) << 53)
 #define SEQ_DIGITS 16
-
-
-static unsigned char *
-put(unsigned char *p, uint64_t n, size_t bytes)
-{
-    while (bytes-- > 0) {
-        *p++ = n >> (8 * bytes);
-    }
-
-    return p;
-}
-
-
-static uint64_t
-get(const unsigned char *p, size_t bytes)
-{
-    uint64_t n;
-
-    for (n = 0; bytes > 0; bytes--) {
-        n = n << 8 | *p++;
-    }
-
-    return n;
-}
 
 
 static unsigned char *
@@ -101,12 +78,12 @@ gw_blob_write(unsigned char *p, const gw_message_t *m)
     *p++ = (m->base64 ? BASE64 : 0)
            | (m->opcode == GW_WS_BINARY ? BINARY : 0)
            | m->priority << PRIORITY_SHIFT;
-    p = put(p, m->time, 8);
-    p = put(p, m->origin, 8);
-    p = put(p, m->raw.len, 4);
-    p = put(p, m->payload.len, 4);
-    p = put(p, m->type.len, 4);
-    p = put(p, at, 4);
+    p = gw_put_be(p, m->time, 8);
+    p = gw_put_be(p, m->origin, 8);
+    p = gw_put_be(p, m->raw.len, 4);
+    p = gw_put_be(p, m->payload.len, 4);
+    p = gw_put_be(p, m->type.len, 4);
+    p = gw_put_be(p, at, 4);
 
     p = put_str(p, m->raw);
 
@@ -129,10 +106,10 @@ spans_read(gw_str_t blob, gw_message_t *m)
     p = blob.data;
     left = blob.len - GW_BLOB_HEADER;
 
-    m->raw.len = get(p + 18, 4);
-    m->payload.len = get(p + 22, 4);
-    m->type.len = get(p + 26, 4);
-    at = get(p + 30, 4);
+    m->raw.len = gw_get_be(p + 18, 4);
+    m->payload.len = gw_get_be(p + 22, 4);
+    m->type.len = gw_get_be(p + 26, 4);
+    at = gw_get_be(p + 30, 4);
 
     if (m->raw.len > left) {
         return GW_ERROR;
@@ -198,8 +175,8 @@ gw_blob_open(gw_str_t blob, gw_message_t *m)
     memset(m, 0, sizeof(*m));
 
     flags = blob.data[1];
-    m->time = get(blob.data + 2, 8);
-    m->origin = get(blob.data + 10, 8);
+    m->time = gw_get_be(blob.data + 2, 8);
+    m->origin = gw_get_be(blob.data + 10, 8);
     m->base64 = (flags & BASE64) != 0;
     m->opcode = flags & BINARY ? GW_WS_BINARY : GW_WS_TEXT;
     m->priority = flags >> PRIORITY_SHIFT & 3;

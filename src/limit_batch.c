@@ -6,30 +6,7 @@
 
 #include <string.h>
 
-
-static unsigned char *
-put(unsigned char *p, uint64_t n, unsigned size)
-{
-    while (size--) {
-        *p++ = (unsigned char) n;
-        n >>= 8;
-    }
-
-    return p;
-}
-
-
-static uint64_t
-get(const unsigned char *p, unsigned size)
-{
-    uint64_t n;
-
-    for (n = 0; size; size--) {
-        n = n << 8 | p[size - 1];
-    }
-
-    return n;
-}
+#include "bytes.h"
 
 
 unsigned char *
@@ -39,7 +16,7 @@ gw_limit_batch_begin(unsigned char *buf, const unsigned char *node,
     *buf++ = GW_LIMIT_BATCH_VERSION;
     memcpy(buf, node, GW_LIMIT_BATCH_NODE);
 
-    return put(buf + GW_LIMIT_BATCH_NODE, number, 8);
+    return gw_put_le(buf + GW_LIMIT_BATCH_NODE, number, 8);
 }
 
 
@@ -47,11 +24,11 @@ unsigned char *
 gw_limit_batch_put(unsigned char *p, const uint64_t digest[2],
     const gw_share_delta_t *delta)
 {
-    p = put(p, digest[0], 8);
-    p = put(p, digest[1], 8);
-    p = put(p, (uint32_t) delta->count, 4);
+    p = gw_put_le(p, digest[0], 8);
+    p = gw_put_le(p, digest[1], 8);
+    p = gw_put_le(p, (uint32_t) delta->count, 4);
 
-    return put(p, delta->age, 4);
+    return gw_put_le(p, delta->age, 4);
 }
 
 
@@ -67,7 +44,7 @@ gw_limit_batch_open(gw_limit_batch_t *batch, const unsigned char *data,
     }
 
     batch->node = data + 1;
-    batch->number = get(data + 1 + GW_LIMIT_BATCH_NODE, 8);
+    batch->number = gw_get_le(data + 1 + GW_LIMIT_BATCH_NODE, 8);
     batch->p = data + GW_LIMIT_BATCH_HEAD;
     batch->end = data + len;
 
@@ -87,10 +64,10 @@ gw_limit_batch_next(gw_limit_batch_t *batch, uint64_t digest[2],
         return GW_DECLINED;
     }
 
-    digest[0] = get(p, 8);
-    digest[1] = get(p + 8, 8);
-    delta->count = (int32_t) (uint32_t) get(p + 16, 4);
-    delta->age = (uint32_t) get(p + 20, 4);
+    digest[0] = gw_get_le(p, 8);
+    digest[1] = gw_get_le(p + 8, 8);
+    delta->count = (int32_t) (uint32_t) gw_get_le(p + 16, 4);
+    delta->age = (uint32_t) gw_get_le(p + 20, 4);
 
     batch->p += GW_LIMIT_BATCH_DELTA;
 
@@ -109,7 +86,7 @@ gw_limit_batch_age(unsigned char *data, size_t len, uint64_t ms)
     for (p = data + GW_LIMIT_BATCH_HEAD; p != end;
          p += GW_LIMIT_BATCH_DELTA)
     {
-        age = get(p + 20, 4) + ms;
-        put(p + 20, age < UINT32_MAX ? age : UINT32_MAX, 4);
+        age = gw_get_le(p + 20, 4) + ms;
+        (void) gw_put_le(p + 20, age < UINT32_MAX ? age : UINT32_MAX, 4);
     }
 }

@@ -4,6 +4,7 @@
 #include <emmintrin.h>
 #endif
 
+#include "bytes.h"
 #include "ws_frame.h"
 
 
@@ -21,17 +22,14 @@ gw_ws_frame_header_size(uint64_t len)
 size_t
 gw_ws_frame_header(unsigned char *p, uint8_t opcode, uint64_t len)
 {
-    size_t i, size;
+    size_t size;
 
     size = gw_ws_frame_header_size(len);
 
     p[0] = GW_WS_FIN | opcode;
     p[1] = size == 2 ? len : size == 4 ? LENGTH_16 : LENGTH_64;
 
-    for (i = size; i > 2; i--) {
-        p[i - 1] = len & 0xff;
-        len >>= 8;
-    }
+    (void) gw_put_be(p + 2, len, size - 2);
 
     return size;
 }
@@ -65,8 +63,7 @@ gw_ws_header_size(const unsigned char *h, size_t n)
 uint64_t
 gw_ws_payload_length(const unsigned char *h)
 {
-    size_t i, n;
-    uint64_t len;
+    size_t n;
 
     n = gw_ws_length_size(h);
 
@@ -74,13 +71,7 @@ gw_ws_payload_length(const unsigned char *h)
         return h[1] & GW_WS_LENGTH;
     }
 
-    len = 0;
-
-    for (i = 0; i < n; i++) {
-        len = len << 8 | h[2 + i];
-    }
-
-    return len;
+    return gw_get_be(h + 2, n);
 }
 
 

@@ -102,6 +102,43 @@ comes_back_as_it_was(void **unused)
 }
 
 
+/* Nodes of other versions read it. */
+
+static void
+the_bytes_are_these(void **unused)
+{
+    gw_str_t text;
+    gw_wire_object_t o;
+
+    static const unsigned char numbers[] = {
+        0x00, 0xc8, 0x00, GW_CACHE_HAS_ETAG, 0, 0, 0, 60, 0, 0, 0, 7,
+        0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x13, 0x88,
+        0, 0, 0, 0, 0x69, 0x24, 0x81, 0x00
+    };
+    static const unsigned char lengths[] = {
+        0, 0, 0, 12, 0, 0, 0, 14, 0, 0, 0, 8, 0, 22, 0, 3
+    };
+    static const unsigned char field[] = {
+        0x80, 0, 7, 0, 0, 0, 0, 'X', '-', 'E', 'm', 'p', 't', 'y'
+    };
+
+    (void) unused;
+
+    o = object();
+    assert_true(gw_wire_size(&o, lines + 1, 1) > 0);
+
+    text.data = guard_room(0, 512);
+    text.len = gw_wire_write((unsigned char *) text.data, &o, lines + 1, 1)
+               - text.data;
+
+    assert_memory_equal(text.data + 31, numbers, sizeof(numbers));
+    assert_memory_equal(text.data + 31 + sizeof(numbers) + 16, lengths,
+                        sizeof(lengths));
+    assert_memory_equal(text.data + text.len - sizeof(field), field,
+                        sizeof(field));
+}
+
+
 static void
 any_other_length_is_refused(void **unused)
 {
@@ -272,6 +309,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(comes_back_as_it_was),
+        cmocka_unit_test(the_bytes_are_these),
         cmocka_unit_test(any_other_length_is_refused),
         cmocka_unit_test(what_cannot_be_is_refused),
         cmocka_unit_test(limits),

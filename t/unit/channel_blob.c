@@ -124,6 +124,31 @@ a_message_goes_round(void **unused)
 }
 
 
+/* Nodes of other versions read it. */
+
+static void
+the_bytes_are_these(void **unused)
+{
+    gw_str_t blob;
+    gw_message_t m;
+
+    static const unsigned char bytes[] = {
+        1, GW_PRIORITY_HIGH << 2, 1, 2, 3, 4, 5, 6, 7, 8,
+        255, 255, 255, 255, 255, 255, 255, 254,
+        0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0, 3, 255, 255, 255, 255,
+        'h', 'i', '"', 'h', 'i', '"', '"', 't', '"'
+    };
+
+    (void) unused;
+
+    m = message("hi", "\"hi\"", "\"t\"");
+    blob = encode(&m);
+
+    assert_int_equal(blob.len, sizeof(bytes));
+    assert_memory_equal(blob.data, bytes, sizeof(bytes));
+}
+
+
 static void
 what_is_not_a_message_is_refused(void **unused)
 {
@@ -352,6 +377,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_message_goes_round),
+        cmocka_unit_test(the_bytes_are_these),
         cmocka_unit_test(what_is_not_a_message_is_refused),
         cmocka_unit_test(a_damaged_blob_is_refused_or_a_message),
         cmocka_unit_test(what_is_too_large_has_no_size),
