@@ -323,14 +323,11 @@ ngx_http_gateway_cache_look(ngx_http_gateway_cache_ctx_t *ctx)
         return ngx_http_gateway_cache_serve(ctx);
 
     case GW_CACHE_ONLY_IF_CACHED:
+        ctx->status = NGX_HTTP_GATEWAY_CACHE_MISS;
+
         rc = ngx_http_gateway_cache_ask(ctx, 0);
 
-        if (rc != NGX_DECLINED) {
-            return rc;
-        }
-
-        ctx->status = NGX_HTTP_GATEWAY_CACHE_MISS;
-        return NGX_HTTP_GATEWAY_TIME_OUT;
+        return rc == NGX_DECLINED ? NGX_HTTP_GATEWAY_TIME_OUT : rc;
 
     default:
         break;
@@ -445,6 +442,7 @@ ngx_http_gateway_cache_find(ngx_http_gateway_cache_ctx_t *ctx, int64_t now,
     store = ngx_http_gateway_cache_lock(ctx->zone);
 
     ctx->looked = gw_store_stored(store);
+    ctx->stamp = gw_store_stamp(store);
     n = gw_store_specs(store, ctx->id.key, specs);
 
     if (n == 0) {

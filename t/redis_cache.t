@@ -110,6 +110,10 @@ sub get {
 
 sub status { return (get(@_))[0] }
 
+sub cached {
+    return status(@_, headers => ['Cache-Control' => 'only-if-cached']);
+}
+
 sub purge {
     my ($node, $json) = @_;
     my $response = $node->http('POST', '/purge', body => $json);
@@ -185,6 +189,10 @@ is($two->http('HEAD', '/head')->{headers}{'x-cache'}, 'REDIS',
 is(status($one, '/off/a'), 'MISS', 'without gateway_cache_lock');
 ok(shared('/off/a'), 'stored in level 2');
 is(status($two, '/off/a'), 'REDIS', 'and served');
+
+is(status($one, '/cached'), 'MISS', 'a GET');
+ok(shared('/cached'), 'stored in level 2');
+is(cached($two, '/cached'), 'REDIS', 'for who wants what is cached only');
 
 
 # --- variants
@@ -288,6 +296,11 @@ ok(gone($two, $_), 'gone from the other node') for '/tag/a', '/tag/b';
 both('/p2');
 $one->http('POST', '/p2', body => 'x');
 ok(gone($two, '/p2'), 'an unsafe method purges on all nodes');
+
+both('/cached');
+$one->http('DELETE', '/purge/cached');
+ok(gone($two, '/cached') && shared('/cached'), 'fetched anew by the other node');
+is(cached($one, '/cached'), 'REDIS', 'is there for who wants no other');
 
 
 # --- told to the subscribers of every node
