@@ -538,6 +538,7 @@ my $answer = $client->response('GET', 15);
 is($answer && $answer->{status}, 200, 'and answers, with what upstream says');
 $answer = $purger->response('POST', 15);
 is($answer && $answer->{body}, '{"purged":0}', 'so is a purge');
+$_->close for $client, $purger;
 ok(GatewayProcess::wait_for(5, sub { !$patient->old_worker_pids }),
     'then it ends');
 
