@@ -561,13 +561,55 @@ ngx_http_gateway_fetch_none(ngx_http_gateway_fetch_t *fetch,
 }
 
 
+/* All up to the number seq was fetched: whether the channel is in step. */
+
+static ngx_int_t
+ngx_http_gateway_fetch_settle(ngx_http_gateway_fetch_t *fetch,
+    ngx_http_gateway_channel_t *ch, uint64_t seq, u_char *wake,
+    ngx_uint_t *at_once)
+{
+    uint64_t                          generation;
+    ngx_int_t                         rc;
+    ngx_http_gateway_channel_zone_t  *zone;
+
+    zone = fetch->mirror->zone;
+
+    rc = ngx_http_gateway_fetch_held(fetch, ch, UINT64_MAX, wake, at_once);
+    ngx_http_gateway_fetch_unhold(fetch);
+
+    if (rc != NGX_OK || fetch->lost || ch->mirror.stamp != fetch->stamp
+        || ch->log.seq < seq)
+    {
+        if (rc != NGX_OK || fetch->lost) {
+            fetch->lost = 0;
+            ngx_http_gateway_mirror_touch(zone, ch);
+        }
+
+        return NGX_DECLINED;
+    }
+
+    generation = ngx_http_gateway_redis_generation(zone->redis);
+
+    if (generation && generation != fetch->generation) {
+        /* what was missed before it began may have come after this answer */
+        fetch->generation = generation;
+        return NGX_AGAIN;
+    }
+
+    ch->mirror.generation = fetch->generation;
+    ch->mirror.behind = 0;
+    ch->mirror.heard = 0;
+
+    return NGX_OK;
+}
+
+
 ngx_int_t
 ngx_http_gateway_mirror_take(ngx_http_gateway_fetch_t *fetch,
     ngx_http_gateway_mirror_reply_t *reply, gw_message_t *m, uint64_t *seqs,
     ngx_uint_t n, u_char *wake, ngx_uint_t *at_once)
 {
     uint64_t                          first;
-    ngx_int_t                         rc;
     ngx_uint_t                        i;
     ngx_http_gateway_channel_t       *ch;
     ngx_http_gateway_channel_zone_t  *zone;
@@ -621,23 +663,5 @@ ngx_http_gateway_mirror_take(ngx_http_gateway_fetch_t *fetch,
         return ch->mirror.stamp == fetch->stamp ? NGX_AGAIN : NGX_DECLINED;
     }
 
-    rc = ngx_http_gateway_fetch_held(fetch, ch, UINT64_MAX, wake, at_once);
-    ngx_http_gateway_fetch_unhold(fetch);
-
-    if (rc != NGX_OK || fetch->lost || ch->mirror.stamp != fetch->stamp
-        || ch->log.seq < reply->seq)
-    {
-        if (rc != NGX_OK || fetch->lost) {
-            fetch->lost = 0;
-            ngx_http_gateway_mirror_touch(zone, ch);
-        }
-
-        return NGX_DECLINED;
-    }
-
-    ch->mirror.generation = fetch->generation;
-    ch->mirror.behind = 0;
-    ch->mirror.heard = 0;
-
-    return NGX_OK;
+    return ngx_http_gateway_fetch_settle(fetch, ch, reply->seq, wake, at_once);
 }

@@ -14,6 +14,7 @@ use Time::HiRes qw(time);
 use GatewayNodes;
 use GatewayProcess;
 use GatewayRedis;
+use GatewayRedisProxy;
 
 my $json = JSON::PP->new->utf8->canonical->allow_nonref;
 
@@ -358,6 +359,39 @@ my ($one, $two) = $nodes->all;
 
     is(scalar keys %acks, 0, 'each channel has what was published');
     nothing_for($ws, 'and nothing twice');
+}
+
+
+# ... also where they are lost again while it is being fetched.
+{
+    my $proxy = GatewayRedisProxy->new(to => $redis);
+    my $node = GatewayNodes->new(n => 1, workers => 1, url => $proxy->url,
+        http => $HTTP, config => $CONFIG, options => 'timeout=20s');
+    $node->wait_up;
+    my ($three) = $node->all;
+
+    my $ws = subscribe($three, 'again');
+    is_next($ws, post($two, 'again', 1), 1, 'before');
+
+    my $fetches = sub { $proxy->commands->{EVALSHA} || 0 };
+    my $before = $fetches->();
+
+    $proxy->behave('late', 'EVALSHA');
+    $redis->command('CLIENT', 'KILL', 'TYPE', 'pubsub');
+    ok(eventually(sub { $fetches->() > $before }), 'it is asked for');
+
+    $proxy->behave('late', 'EVALSHA', 'refuse');
+    $redis->command('CLIENT', 'KILL', 'TYPE', 'pubsub');
+    ok($node->wait_down, 'nothing is subscribed to');
+    my $ack = post($two, 'again', 2);
+
+    $proxy->behave('late', 'EVALSHA');
+    ok($node->wait_up, 'subscribed again');
+    $proxy->behave('pass');
+    is_next($ws, $ack, 2, 'what was published meanwhile comes');
+
+    $ws->close;
+    $node->stop;
 }
 
 

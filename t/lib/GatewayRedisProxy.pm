@@ -16,7 +16,10 @@ package GatewayRedisProxy;
 # (nothing arrives on either side, as where the network is parted; it arrives
 # once that is over); refuse (connections are closed, those that are there too);
 # garbage, bulk, array, line (what no Redis answers, in place of a reply: noise,
-# enormous lengths, a line without end); cut (half a reply, then the end).
+# enormous lengths, a line without end); cut (half a reply, then the end); late
+# PATTERN [KINDS] (a connection on which a command comes that matches, its words
+# parted by blanks, gets no replies until that is over; KINDS: `subscribed`,
+# those too that have subscribed, `refuse`, there are no new ones).
 #
 # It is in effect when behave() returns. It is ended by its own pid.
 
@@ -165,6 +168,10 @@ sub _told {
 
     @$self{qw(mode how)} = ($mode, \@how);
 
+    if ($mode ne 'late') {
+        delete $_->{late} for values %{ $self->{ends} };
+    }
+
     if ($mode eq 'refuse') {
         for my $end (my @all = values %{ $self->{ends} }) {
             $self->_close($end) if $end->{peer};
@@ -179,7 +186,7 @@ sub _accept {
     my ($self, $listen) = @_;
 
     my $client = $listen->accept or return;
-    return if $self->{mode} eq 'refuse';
+    return if grep { $_ eq 'refuse' } $self->{mode}, @{ $self->{how} };
 
     my $server = IO::Socket::INET->new(
         PeerAddr => '127.0.0.1', PeerPort => $self->{to}{port}) or return;
@@ -223,12 +230,21 @@ sub _read {
         return 0;
     }
 
-    if ($mode eq 'slow') {
-        push @{ $end->{later} }, [time + $how[0] / 1000, $bytes];
+    if ($mode eq 'slow' || $mode eq 'late' && $self->_late($end)) {
+        push @{ $end->{later} },
+            [$mode eq 'slow' ? time + $how[0] / 1000 : 0, $bytes];
         return 1;
     }
 
     return _write($to, $bytes);
+}
+
+
+sub _late {
+    my ($self, $end) = @_;
+
+    return $end->{late} || $end->{subscribed}
+        && grep { $_ eq 'subscribed' } @{ $self->{how} };
 }
 
 
@@ -247,6 +263,8 @@ sub _commands {
         my $command = substr $end->{in}, 0, $length, '';
 
         $self->{counts}{$name}++;
+        $end->{peer}{subscribed} = 1 if $name =~ /SUBSCRIBE/;
+        $end->{peer}{late} = 1 if $mode eq 'late' && "@words" =~ /$text/;
 
         if ($mode eq 'error' && (!defined $names || $name =~ /^(?:$names)$/)) {
             my $script = 'return {err = ARGV[1]}';
@@ -298,7 +316,7 @@ sub _write {
 sub _pause {
     my ($self) = @_;
 
-    return if $self->{mode} eq 'hole';
+    return if $self->{mode} =~ /^(?:hole|late)$/;
 
     my ($next) = sort { $a <=> $b } map { $_->{later}[0][0] }
         grep { @{ $_->{later} } } values %{ $self->{ends} };
@@ -310,7 +328,7 @@ sub _pause {
 sub _send_late {
     my ($self) = @_;
 
-    return if $self->{mode} eq 'hole';
+    return if $self->{mode} =~ /^(?:hole|late)$/;
 
     for my $end (my @all = values %{ $self->{ends} }) {
         while ($end->{peer} && @{ $end->{later} }
