@@ -240,45 +240,47 @@ ngx_http_gateway_fetch_again(ngx_http_gateway_fetch_t *fetch)
 }
 
 
-/* "number-1", message, … as numbers and messages; a message that is none has
- * no payload. */
+/* "number-1", message, id, … */
 
 static ngx_int_t
 ngx_http_gateway_fetch_decode(ngx_http_gateway_fetch_t *fetch,
-    redisReply *entries, gw_message_t *m, uint64_t *seqs, ngx_uint_t n)
+    redisReply *entries, ngx_http_gateway_fetched_t *e, ngx_uint_t n)
 {
-    gw_str_t     s, blob;
-    ngx_uint_t   i;
-    redisReply  *id, *text;
+    gw_str_t      s, blob;
+    ngx_uint_t    i;
+    redisReply  **part;
 
     for (i = 0; i < n; i++) {
-        id = entries->element[2 * i];
-        text = entries->element[2 * i + 1];
+        part = &entries->element[3 * i];
 
-        if (id->type != REDIS_REPLY_STRING || id->len < 3) {
+        if (part[0]->type != REDIS_REPLY_STRING || part[0]->len < 3) {
             return NGX_ERROR;
         }
 
-        s.data = (u_char *) id->str;
-        s.len = id->len - 2;
+        s.data = (u_char *) part[0]->str;
+        s.len = part[0]->len - 2;
 
-        if (gw_seq_read(s, &seqs[i]) != GW_OK || seqs[i] == 0) {
+        if (gw_seq_read(s, &e[i].seq) != GW_OK || e[i].seq == 0) {
             return NGX_ERROR;
         }
 
-        ngx_memzero(&m[i], sizeof(m[i]));
+        ngx_memzero(&e[i].m, sizeof(e[i].m));
 
-        if (text->type == REDIS_REPLY_STRING) {
-            blob.data = (u_char *) text->str;
-            blob.len = text->len;
+        if (part[1]->type == REDIS_REPLY_STRING) {
+            blob.data = (u_char *) part[1]->str;
+            blob.len = part[1]->len;
 
             if (ngx_http_gateway_mirror_decode(fetch->mirror, &fetch->name,
-                                               blob, &m[i])
+                                               blob, &e[i].m)
                 != NGX_OK)
             {
-                m[i].payload.len = 0;
+                e[i].m.payload.len = 0;
             }
         }
+
+        e[i].id = (part[2]->type == REDIS_REPLY_STRING
+                   && part[2]->len == GW_PUBLISH_ID_LEN)
+                  ? (u_char *) part[2]->str : NULL;
     }
 
     return NGX_OK;
@@ -290,11 +292,10 @@ ngx_http_gateway_fetch_apply(ngx_http_gateway_fetch_t *fetch,
     redisReply *reply)
 {
     u_char                            wake[NGX_HTTP_GATEWAY_MAX_WORKERS];
-    uint64_t                         *seqs;
     ngx_int_t                         rc;
     ngx_uint_t                        n, at_once;
     ngx_pool_t                       *pool;
-    gw_message_t                     *messages;
+    ngx_http_gateway_fetched_t       *e;
     ngx_http_gateway_channel_zone_t  *zone;
     ngx_http_gateway_mirror_reply_t   r;
 
@@ -304,19 +305,17 @@ ngx_http_gateway_fetch_apply(ngx_http_gateway_fetch_t *fetch,
         return NGX_ERROR;
     }
 
-    n = r.entries ? r.entries->elements / 2 : 0;
+    n = r.entries ? r.entries->elements / 3 : 0;
 
     pool = ngx_create_pool(1024, ngx_cycle->log);
     if (pool == NULL) {
         return NGX_ERROR;
     }
 
-    messages = ngx_palloc(pool, (n + 1) * sizeof(*messages));
-    seqs = ngx_palloc(pool, (n + 1) * sizeof(*seqs));
+    e = ngx_palloc(pool, (n + 1) * sizeof(*e));
 
-    if (messages == NULL || seqs == NULL
-        || ngx_http_gateway_fetch_decode(fetch, r.entries, messages, seqs, n)
-           != NGX_OK)
+    if (e == NULL
+        || ngx_http_gateway_fetch_decode(fetch, r.entries, e, n) != NGX_OK)
     {
         ngx_destroy_pool(pool);
         return NGX_ERROR;
@@ -327,8 +326,7 @@ ngx_http_gateway_fetch_apply(ngx_http_gateway_fetch_t *fetch,
 
     ngx_shmtx_lock(&zone->shpool->mutex);
 
-    rc = ngx_http_gateway_mirror_take(fetch, &r, messages, seqs, n, wake,
-                                      &at_once);
+    rc = ngx_http_gateway_mirror_take(fetch, &r, e, n, wake, &at_once);
 
     ngx_shmtx_unlock(&zone->shpool->mutex);
 
@@ -530,17 +528,24 @@ ngx_http_gateway_fetch_base(ngx_http_gateway_fetch_t *fetch,
 
 static ngx_uint_t
 ngx_http_gateway_fetch_quiet(ngx_http_gateway_fetch_t *fetch,
-    ngx_http_gateway_channel_t *ch, uint64_t seq)
+    ngx_http_gateway_channel_t *ch, ngx_http_gateway_fetched_t *e)
 {
-    if (seq <= fetch->left
+    if (e->seq <= fetch->left
         && ngx_http_gateway_mirror_same(ch, fetch->left_epoch))
     {
         return 1;
     }
 
-    return fetch->quiet
-           && !(ch->mirror.heard && seq >= ch->mirror.heard
-                && ngx_http_gateway_mirror_same(ch, ch->mirror.heard_epoch));
+    if (fetch->quiet
+        && !(ch->mirror.heard && e->seq >= ch->mirror.heard
+             && ngx_http_gateway_mirror_same(ch, ch->mirror.heard_epoch)))
+    {
+        return 1;
+    }
+
+    /* what timed out here was published here, whatever became of it */
+
+    return e->id && ngx_http_gateway_mirror_given_up(fetch->mirror, e->id);
 }
 
 
@@ -606,7 +611,7 @@ ngx_http_gateway_fetch_settle(ngx_http_gateway_fetch_t *fetch,
 
 ngx_int_t
 ngx_http_gateway_mirror_take(ngx_http_gateway_fetch_t *fetch,
-    ngx_http_gateway_mirror_reply_t *reply, gw_message_t *m, uint64_t *seqs,
+    ngx_http_gateway_mirror_reply_t *reply, ngx_http_gateway_fetched_t *e,
     ngx_uint_t n, u_char *wake, ngx_uint_t *at_once)
 {
     uint64_t                          first;
@@ -627,7 +632,7 @@ ngx_http_gateway_mirror_take(ngx_http_gateway_fetch_t *fetch,
 
     ch->mirror.others = reply->others;
 
-    first = n ? seqs[0] : reply->seq + 1;
+    first = n ? e->seq : reply->seq + 1;
 
     if (ngx_http_gateway_fetch_base(fetch, ch, reply, first) != NGX_OK) {
         return NGX_DECLINED;
@@ -635,27 +640,27 @@ ngx_http_gateway_mirror_take(ngx_http_gateway_fetch_t *fetch,
 
     (void) ngx_http_gateway_fetch_held(fetch, ch, first, wake, at_once);
 
-    for (i = 0; i < n; i++) {
+    for (i = 0; i < n; i++, e++) {
 
-        if (seqs[i] <= ch->log.seq || seqs[i] > reply->seq) {
+        if (e->seq <= ch->log.seq || e->seq > reply->seq) {
             continue;
         }
 
-        if (seqs[i] > ch->log.seq + 1) {
+        if (e->seq > ch->log.seq + 1) {
 
             if (ngx_http_gateway_mirror_in_step(zone, ch)) {
                 break;
             }
 
             ngx_http_gateway_mirror_restart(zone, ch, reply->epoch,
-                                            seqs[i] - 1);
+                                            e->seq - 1);
             fetch->stamp = ch->mirror.stamp;
         }
 
         ngx_http_gateway_mirror_append(fetch->mirror, ch,
-                                       m[i].payload.len ? &m[i] : NULL,
+                                       e->m.payload.len ? &e->m : NULL,
                                        ngx_http_gateway_fetch_quiet(fetch, ch,
-                                                                    seqs[i]),
+                                                                    e),
                                        wake, at_once);
     }
 

@@ -110,6 +110,15 @@ typedef struct {
 } ngx_http_gateway_fetch_t;
 
 
+/* A message that was fetched. */
+
+typedef struct {
+    uint64_t                          seq;
+    u_char                           *id;     /* NULL: it has none */
+    gw_message_t                      m;      /* no payload: it is none */
+} ngx_http_gateway_fetched_t;
+
+
 /* What a script answered. */
 
 typedef struct {
@@ -117,7 +126,7 @@ typedef struct {
     u_char                           *epoch;     /* NULL: none */
     uint64_t                          seq;
     ngx_uint_t                        others;    /* subscribers */
-    redisReply                       *entries;   /* number, message, … */
+    redisReply                       *entries;   /* number, message, id, … */
     ngx_uint_t                        more;      /* entries */
 } ngx_http_gateway_mirror_reply_t;
 
@@ -251,8 +260,8 @@ void ngx_http_gateway_mirror_hold(ngx_http_gateway_fetch_t *fetch,
  * The mutex is held. NGX_OK; NGX_AGAIN: there is more to fetch;
  * NGX_DECLINED: it must begin anew. */
 ngx_int_t ngx_http_gateway_mirror_take(ngx_http_gateway_fetch_t *fetch,
-    ngx_http_gateway_mirror_reply_t *reply, gw_message_t *messages,
-    uint64_t *seqs, ngx_uint_t n, u_char *wake, ngx_uint_t *at_once);
+    ngx_http_gateway_mirror_reply_t *reply, ngx_http_gateway_fetched_t *e,
+    ngx_uint_t n, u_char *wake, ngx_uint_t *at_once);
 
 
 /* The leader's. */

@@ -134,7 +134,8 @@ static ngx_http_gateway_redis_script_t  ngx_http_gateway_mirror_delete_lua = {
  * KEYS: m, with a history l. ARGV: run id, new epoch, 1 to make what is not
  * there, epoch and number after which to begin, bytes after which to stop, ms
  * to keep m, run ids that are as good. → DONE or CONFLICT (there is none),
- * epoch, number, counters, entries, 1 if there are more
+ * epoch, number, counters, entries (number, message, its id), 1 if there are
+ * more
  */
 
 static ngx_http_gateway_redis_script_t  ngx_http_gateway_mirror_fetch_lua = {
@@ -161,6 +162,7 @@ static ngx_http_gateway_redis_script_t  ngx_http_gateway_mirror_fetch_lua = {
     "  for i = 1, #x do "
     "    t[#t + 1] = x[i][1] "
     "    t[#t + 1] = x[i][2][2] "
+    "    t[#t + 1] = x[i][2][4] or '' "
     "    bytes = bytes + #x[i][2][2] + 64 "
     "  end "
     "  if #x == 64 then "

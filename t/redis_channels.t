@@ -307,6 +307,47 @@ my ($one, $two) = $nodes->all;
 }
 
 
+# A message that was given up is announced late, behind another node's: the
+# channel is fetched, and has it, but nobody gets it a second time.
+{
+    my $proxy = GatewayRedisProxy->new(to => $redis);
+    my $node = GatewayNodes->new(n => 1, url => $proxy->url, workers => 2,
+        http => $HTTP, config => $CONFIG, options => 'timeout=500ms',
+        log_level => 'info');
+    $node->wait_up;
+    my ($three) = $node->all;
+    my ($leader) = $three->error_log =~ /\[info\] (\d+)#.*this worker leads/;
+
+    my $ws = subscribe($three, 'given');
+    is_next($ws, post($two, 'given', 1), 1, 'before');
+
+    # a worker whose connection alone is stopped
+    my $socket;
+    ok(eventually(sub {
+        $socket = $three->connect;
+        $socket->write(GatewaySocket::request('GET', '/pid'));
+        $socket->response('GET')->{body} != $leader;
+    }), 'the worker that does not lead');
+
+    $proxy->behave('late', 'given up', 'subscribed');
+    my $theirs = post($two, 'given', '"theirs"');
+    $socket->write(GatewaySocket::request('POST', '/pub?channel=given',
+        body => '"given up"'));
+    my $own = $json->decode($socket->response('POST')->{body});
+    isnt($own->{epoch}, $theirs->{epoch}, 'given up');
+    is_next($ws, $own, '"given up"', 'delivered here');
+
+    $proxy->behave('pass');
+    is_next($ws, $theirs, '"theirs"', 'what others published comes late');
+    my $after = post($two, 'given', '"after"');
+    is($after->{sequenceNumber}, 4, 'Redis had taken it');
+    is_next($ws, $after, '"after"', 'it does not come again');
+
+    $ws->close;
+    $node->stop;
+}
+
+
 # Restarted, and everything is gone.
 {
     my @ws = map { subscribe($_, 'k') } $one, $two;
