@@ -55,12 +55,15 @@ typedef struct {
     uint64_t                       left;     /* the newest when a shared
                                               * epoch was last left */
     u_char                         left_epoch[GW_EPOCH_LEN];
+    uint64_t                       been;     /* up to here this epoch has been
+                                              * here before */
     uint64_t                       walk;     /* the last that came by */
     ngx_uint_t                     others;   /* subscribers of other nodes */
     ngx_uint_t                     told;     /* ... that they know of here */
     ngx_queue_t                    in_walk;
     ngx_queue_t                    in_counts;
     unsigned                       behind:1;
+    unsigned                       history:1;  /* what is fetched now is */
     unsigned                       counted:1;  /* in_counts */
     unsigned                       retell:1;   /* even if not changed */
 } ngx_http_gateway_channel_mirror_t;

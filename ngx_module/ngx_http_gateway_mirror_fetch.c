@@ -221,6 +221,8 @@ ngx_http_gateway_fetch_fail(ngx_http_gateway_fetch_t *fetch)
     ch = ngx_http_gateway_channel_lookup(zone, &fetch->name);
 
     if (ch) {
+        /* whoever joins now goes on from here: what follows is not history */
+        ch->mirror.history = 0;
         ch->mirror.behind = 1;
         ngx_http_gateway_mirror_touch(zone, ch);
     }
@@ -485,7 +487,7 @@ ngx_http_gateway_fetch_base(ngx_http_gateway_fetch_t *fetch,
     uint64_t first)
 {
     uint64_t                          base;
-    ngx_uint_t                        same;
+    ngx_uint_t                        same, history;
     ngx_http_gateway_channel_zone_t  *zone;
 
     zone = fetch->mirror->zone;
@@ -510,15 +512,12 @@ ngx_http_gateway_fetch_base(ngx_http_gateway_fetch_t *fetch,
         base = ch->mirror.heard - 1;
     }
 
-    if (!same) {
-        fetch->quiet =
-                    ch->mirror.state != NGX_HTTP_GATEWAY_CHANNEL_SHARED;
-        fetch->left = ch->mirror.left;
-        ngx_memcpy(fetch->left_epoch, ch->mirror.left_epoch, GW_EPOCH_LEN);
-    }
-
     if (!same || base > ch->log.seq) {
+        history = same ? ch->mirror.history
+                  : ch->mirror.state != NGX_HTTP_GATEWAY_CHANNEL_SHARED;
+
         ngx_http_gateway_mirror_restart(zone, ch, reply->epoch, base);
+        ch->mirror.history = history;
         fetch->stamp = ch->mirror.stamp;
     }
 
@@ -530,13 +529,11 @@ static ngx_uint_t
 ngx_http_gateway_fetch_quiet(ngx_http_gateway_fetch_t *fetch,
     ngx_http_gateway_channel_t *ch, ngx_http_gateway_fetched_t *e)
 {
-    if (e->seq <= fetch->left
-        && ngx_http_gateway_mirror_same(ch, fetch->left_epoch))
-    {
+    if (e->seq <= ch->mirror.been) {
         return 1;
     }
 
-    if (fetch->quiet
+    if (ch->mirror.history
         && !(ch->mirror.heard && e->seq >= ch->mirror.heard
              && ngx_http_gateway_mirror_same(ch, ch->mirror.heard_epoch)))
     {
@@ -598,12 +595,11 @@ ngx_http_gateway_fetch_settle(ngx_http_gateway_fetch_t *fetch,
     if (generation && generation != fetch->generation) {
         /* what was missed before it began may have come after this answer */
         fetch->generation = generation;
+        ch->mirror.history = 0;
         return NGX_AGAIN;
     }
 
-    ch->mirror.generation = fetch->generation;
-    ch->mirror.behind = 0;
-    ch->mirror.heard = 0;
+    ngx_http_gateway_mirror_settled(ch, fetch->generation);
 
     return NGX_OK;
 }

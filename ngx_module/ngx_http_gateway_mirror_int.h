@@ -97,14 +97,11 @@ typedef struct {
     ngx_uint_t                        tries;
     u_char                            epoch[GW_EPOCH_LEN];
     uint64_t                          since;
-    uint64_t                          left;      /* has been here before, */
-    u_char                            left_epoch[GW_EPOCH_LEN]; /* in this */
     ngx_pool_t                       *held_pool;
     ngx_http_gateway_held_t          *held;
     ngx_http_gateway_held_t         **held_last;
     size_t                            held_size;
     unsigned                          create:1;  /* make an epoch */
-    unsigned                          quiet:1;   /* it is history */
     unsigned                          walk:1;
     unsigned                          lost:1;    /* could not be held */
 } ngx_http_gateway_fetch_t;
@@ -200,6 +197,10 @@ ngx_uint_t ngx_http_gateway_mirror_same(ngx_http_gateway_channel_t *ch,
 
 ngx_uint_t ngx_http_gateway_mirror_in_step(
     ngx_http_gateway_channel_zone_t *zone, ngx_http_gateway_channel_t *ch);
+
+/* It is, in that generation, from here on. */
+void ngx_http_gateway_mirror_settled(ngx_http_gateway_channel_t *ch,
+    uint64_t generation);
 
 /* Number seq of the channel's epoch, which must be the next one; NULL in
  * place of a message: it cannot be had. */

@@ -156,6 +156,17 @@ ngx_http_gateway_mirror_in_step(ngx_http_gateway_channel_zone_t *zone,
 }
 
 
+void
+ngx_http_gateway_mirror_settled(ngx_http_gateway_channel_t *ch,
+    uint64_t generation)
+{
+    ch->mirror.generation = generation;
+    ch->mirror.behind = 0;
+    ch->mirror.history = 0;
+    ch->mirror.heard = 0;
+}
+
+
 /* A shared epoch, for another: should it come back, what has been here is not
  * delivered again. */
 
@@ -202,10 +213,19 @@ void
 ngx_http_gateway_mirror_restart(ngx_http_gateway_channel_zone_t *zone,
     ngx_http_gateway_channel_t *ch, const u_char *epoch, uint64_t seq)
 {
-    if (ch->mirror.state == NGX_HTTP_GATEWAY_CHANNEL_SHARED
-        && !ngx_http_gateway_mirror_same(ch, epoch))
-    {
-        ngx_http_gateway_mirror_leave(ch);
+    uint64_t  been;
+
+    if (!ngx_http_gateway_mirror_same(ch, epoch)) {
+
+        been = ngx_memcmp(ch->mirror.left_epoch, epoch, GW_EPOCH_LEN) == 0
+               ? ch->mirror.left : 0;
+
+        if (ch->mirror.state == NGX_HTTP_GATEWAY_CHANNEL_SHARED) {
+            ngx_http_gateway_mirror_leave(ch);
+        }
+
+        ch->mirror.been = been;
+        ch->mirror.history = 0;
     }
 
     gw_channel_log_restart_at(&ch->log, epoch, seq);

@@ -80,9 +80,8 @@ ngx_http_gateway_news_append(ngx_http_gateway_mirror_t *mirror,
 
     ngx_http_gateway_mirror_append(mirror, ch, m, quiet, wake, at_once);
 
-    ch->mirror.generation = ngx_http_gateway_redis_generation(zone->redis);
-    ch->mirror.behind = 0;
-    ch->mirror.heard = 0;
+    ngx_http_gateway_mirror_settled(ch,
+                               ngx_http_gateway_redis_generation(zone->redis));
 }
 
 

@@ -121,6 +121,23 @@ sub nothing_for {
     is($m->{type}, 'pong', $name) or diag($json->encode($m));
 }
 
+# A connection to a worker that does not lead; log_level must be info.
+sub follower {
+    my ($node) = @_;
+
+    my ($leader) = $node->error_log =~ /\[info\] (\d+)#.*this worker leads/;
+    my $socket;
+
+    eventually(sub {
+        $socket = $node->connect;
+        $socket->write(GatewaySocket::request('GET', '/pid'));
+        $socket->response('GET')->{body} != $leader;
+    }) or die "only the leader answers\n";
+
+    return $socket;
+}
+
+
 sub eventually { return GatewayProcess::wait_for($_[1] || 5, $_[0]) ? 1 : 0 }
 
 sub payloads {
@@ -316,19 +333,11 @@ my ($one, $two) = $nodes->all;
         log_level => 'info');
     $node->wait_up;
     my ($three) = $node->all;
-    my ($leader) = $three->error_log =~ /\[info\] (\d+)#.*this worker leads/;
-
     my $ws = subscribe($three, 'given');
     is_next($ws, post($two, 'given', 1), 1, 'before');
 
     # a worker whose connection alone is stopped
-    my $socket;
-    ok(eventually(sub {
-        $socket = $three->connect;
-        $socket->write(GatewaySocket::request('GET', '/pid'));
-        $socket->response('GET')->{body} != $leader;
-    }), 'the worker that does not lead');
-
+    my $socket = follower($three);
     $proxy->behave('late', 'given up', 'subscribed');
     my $theirs = post($two, 'given', '"theirs"');
     $socket->write(GatewaySocket::request('POST', '/pub?channel=given',
@@ -342,6 +351,45 @@ my ($one, $two) = $nodes->all;
     my $after = post($two, 'given', '"after"');
     is($after->{sequenceNumber}, 4, 'Redis had taken it');
     is_next($ws, $after, '"after"', 'it does not come again');
+
+    $ws->close;
+    $node->stop;
+}
+
+
+# What others published while a node was on its own is history, also where two
+# of its workers fetch it in turns.
+{
+    my $proxy = GatewayRedisProxy->new(to => $redis);
+    my $node = GatewayNodes->new(n => 1, url => $proxy->url, workers => 2,
+        http => $HTTP, config => $CONFIG, options => 'timeout=20s',
+        log_level => 'info');
+    $node->wait_up;
+    my ($three) = $node->all;
+
+    $proxy->behave('refuse');
+    $node->wait_down;
+
+    my $ws = subscribe($three, 'pages', path => '/long');
+    is_next($ws, post($three, 'pages', 1, where => 'publong'), 1, 'alone');
+    my $text = 'x' x 20_000;
+    post($two, 'pages', $text, where => 'publong') for 1 .. 150;
+
+    # the leader's second page is held
+    $proxy->behave('late', '\b64 1048576\b');
+    ok(eventually(sub { $proxy->commands->{late} }, 20), 'the first page');
+    ok($node->wait_up, 'all workers are back');
+
+    my $socket = follower($three);
+    $proxy->behave('late', '^$');
+    $socket->write(GatewaySocket::request('GET', '/publong?channel=pages'));
+    like($socket->response('GET')->{body}, qr/"sequenceNumber":150,/,
+        'the other worker fetches the others');
+    $proxy->behave('pass');
+
+    nothing_for($ws, 'which nobody gets who was there');
+    my $after = post($two, 'pages', 2, where => 'publong');
+    is_next($ws, $after, 2, 'but what comes now');
 
     $ws->close;
     $node->stop;

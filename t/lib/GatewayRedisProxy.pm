@@ -8,7 +8,8 @@ package GatewayRedisProxy;
 #   $proxy->behave('slow', 50);
 #   $proxy->behave('error', 'OOM no', 'EVAL|EVALSHA');
 #   $proxy->behave('pass');
-#   $proxy->commands;              # how many of each name so far, { GET => 2 }
+#   $proxy->commands;              # how many of each name so far, { GET => 2 };
+#                                  # late: of those that matched
 #
 # pass; slow MS (each reply so much later, none any more when that is over);
 # error TEXT [NAMES] (these commands, all by default, get this error and are not
@@ -264,7 +265,11 @@ sub _commands {
 
         $self->{counts}{$name}++;
         $end->{peer}{subscribed} = 1 if $name =~ /SUBSCRIBE/;
-        $end->{peer}{late} = 1 if $mode eq 'late' && "@words" =~ /$text/;
+
+        if ($mode eq 'late' && "@words" =~ /$text/) {
+            $end->{peer}{late} = 1;
+            $self->{counts}{late}++;
+        }
 
         if ($mode eq 'error' && (!defined $names || $name =~ /^(?:$names)$/)) {
             my $script = 'return {err = ARGV[1]}';
