@@ -220,7 +220,13 @@ ngx_http_gateway_fetch_fail(ngx_http_gateway_fetch_t *fetch)
 
     ch = ngx_http_gateway_channel_lookup(zone, &fetch->name);
 
-    if (ch) {
+    if (ch && ch->mirror.state == NGX_HTTP_GATEWAY_CHANNEL_FRESH
+        && ngx_queue_empty(&ch->readers) && !fetch->create)
+    {
+        /* it came into being only to be looked at */
+        ngx_http_gateway_channel_remove(zone, ch);
+
+    } else if (ch) {
         /* whoever joins now goes on from here: what follows is not history */
         ch->mirror.history = 0;
         ch->mirror.behind = 1;

@@ -324,6 +324,15 @@ my ($one, $two) = $nodes->all;
 }
 
 
+# What is unknown does not come into being where Redis hangs.
+{
+    $redis->suspend;
+    is(get($one, 'unseen')->{status}, 404, 'unknown is unknown') for 1 .. 4;
+    $redis->resume;
+    ok($nodes->wait_up, 'it comes back');
+}
+
+
 # A message that was given up is announced late, behind another node's: the
 # channel is fetched, and has it, but nobody gets it a second time.
 {
