@@ -667,7 +667,8 @@ ngx_http_gateway_mirror_take(ngx_http_gateway_fetch_t *fetch,
     }
 
     if (n && reply->more && ch->log.seq < reply->seq) {
-        return ch->mirror.stamp == fetch->stamp ? NGX_AGAIN : NGX_DECLINED;
+        return ch->mirror.stamp == fetch->stamp && ch->log.seq > fetch->since
+               ? NGX_AGAIN : NGX_DECLINED;
     }
 
     return ngx_http_gateway_fetch_settle(fetch, ch, reply->seq, wake, at_once);

@@ -556,6 +556,15 @@ my ($one, $two) = $nodes->all;
     is($ack->{sequenceNumber}, 6, 'what is no message has its number');
     is_next($ws, $ack, 6, 'and is not delivered');
 
+    # more than a page behind a gap
+    my $resp = $redis->connect;
+    $resp->command('XADD', "${prefix}l:x", "$_-1", 'm', 'x' x 20_000)
+        for 100 .. 199;
+    $resp->command('HSET', $key, 's', 199);
+    is(get($two, 'x')->{status}, 200, 'a gap that nobody announced');
+    ok(eventually(sub { get($two, 'x')->{sequenceNumber} == 199 }),
+        'is passed over');
+
     $redis->command('HSET', $key, 'e', 'not an epoch');
     ok(post($one, 'x', 7)->{epoch}, 'an epoch that is none');
     $redis->command('DEL', $key, "${prefix}l:x");
