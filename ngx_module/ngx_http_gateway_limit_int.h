@@ -146,6 +146,7 @@ struct ngx_http_gateway_limit_sync_s {
     unsigned                        reading:1;   /* the command is of it */
     unsigned                        sent:1;      /* and has the batches */
     unsigned                        doubt:1;     /* they may have been told */
+    unsigned                        refused:1;   /* an error answered them */
     unsigned                        fresh:1;     /* nothing was read since
                                                     Redis was away */
     unsigned                        failed:1;    /* which was logged */

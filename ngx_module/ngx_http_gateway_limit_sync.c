@@ -663,6 +663,7 @@ ngx_http_gateway_limit_sync_reply(void *data, redisReply *reply)
         sync->doubt |= sync->sent;
 
         if (reply) {
+            sync->refused |= sync->sent;
             ngx_http_gateway_limit_sync_failed(sync, reply);
         }
 
@@ -708,8 +709,17 @@ ngx_http_gateway_limit_sync_reply(void *data, redisReply *reply)
         }
 
         sync->fresh = 0;
-        sync->failed = 0;
-        ngx_http_gateway_limit_sync_common(sync);
+
+        if (sync->nbatches == 0) {
+            sync->refused = 0;
+        }
+
+        /* to know of others is not enough, where they do not of this node */
+
+        if (!sync->refused) {
+            sync->failed = 0;
+            ngx_http_gateway_limit_sync_common(sync);
+        }
     }
 
     /* what was too late for Redis is told in the next round */

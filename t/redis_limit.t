@@ -306,6 +306,35 @@ sub wait_said {
 }
 
 
+# Redis answers, but takes nothing: alone, as long as that lasts
+{
+    my $said = qr/does not share gateway_limit_zone "hour": OOM/;
+    my $again = qr/"hour" is shared with other nodes/;
+    my $before = () = $one->error_log =~ /$again/g;
+
+    $redis->command('CONFIG', 'SET', 'maxmemory', '1');
+    is(statuses($one, '/hour?k=full', 1), '200', 'one of eight');
+    ok(wait_said($one, $said), 'Redis is full: an error');
+
+    my ($most, $end) = (0, time + 1);
+
+    while (time < $end) {
+        my $left = remaining($one, '/hour?k=unused');
+        $most = $left if $left > $most;
+    }
+
+    is($most, 4, 'it stays with its half');
+    is(statuses($one, '/hour?k=full', 4), '200 200 200 429', 'for all keys');
+    is(scalar(() = $one->error_log =~ /$said/g), 1, 'which was said once');
+    is(scalar(() = $one->error_log =~ /$again/g), $before,
+        'and not that it is over');
+
+    $redis->command('CONFIG', 'SET', 'maxmemory', '0');
+    ok(wait_said($one, $again, 1 + $before), 'afterwards shared again');
+    ok(wait_remaining($two, '/hour?k=full', 4), 'and told');
+}
+
+
 # a full zone drops what was used least recently, also of other nodes
 {
     my $socket = GatewaySocket->connect(port => $one->port);
