@@ -416,6 +416,10 @@ ngx_http_gateway_limit_sync_gather(ngx_http_gateway_limit_sync_t *sync)
 
         if (last - p > GW_LIMIT_BATCH_HEAD) {
             sync->sizes[sync->nbatches++] = last - p;
+
+        } else {
+            /* those there are end with the last number */
+            sync->number--;
         }
     }
 }
