@@ -86,6 +86,11 @@ typedef struct {
     ngx_msec_t                      heard;       /* the last exchange, or 0 */
     uint64_t                        place;       /* hash of Redis and keys */
     uint64_t                        id[2];       /* of the last entry read */
+    uint64_t                        doubt;       /* the last number, and how
+                                                    many: batches that were
+                                                    handed on, but may have
+                                                    been told */
+    ngx_uint_t                      ndoubt;
 } ngx_http_gateway_limit_sh_t;
 
 
@@ -251,6 +256,11 @@ ngx_uint_t ngx_http_gateway_limit_tell(ngx_http_gateway_limit_zone_t *zone,
 void ngx_http_gateway_limit_hear(ngx_http_gateway_limit_zone_t *zone,
     gw_limit_batch_t *batch, uint64_t age);
 
+/* A batch of `tell`, as of `age` ms ago, is to be told again; or, with `told`,
+ * has been after all. */
+void ngx_http_gateway_limit_untell(ngx_http_gateway_limit_zone_t *zone,
+    gw_limit_batch_t *batch, uint64_t age, ngx_uint_t told);
+
 /* Keys are counted under another secret from here on, and anew. */
 void ngx_http_gateway_limit_agree(ngx_http_gateway_limit_zone_t *zone,
     u_char *secret);
@@ -268,6 +278,10 @@ char *ngx_http_gateway_limit_sync_conf(ngx_conf_t *cf,
 
 ngx_int_t ngx_http_gateway_limit_sync_init(
     ngx_http_gateway_limit_zone_t *zone, ngx_cycle_t *cycle);
+
+/* This worker exchanges counts no longer: what it could not tell goes back
+ * into the zone, for the next. */
+void ngx_http_gateway_limit_sync_leave(ngx_http_gateway_limit_sync_t *sync);
 
 
 /* request */

@@ -26,6 +26,7 @@ static void *ngx_http_gateway_limit_create_loc_conf(ngx_conf_t *cf);
 static char *ngx_http_gateway_limit_merge_loc_conf(ngx_conf_t *cf,
     void *parent, void *child);
 static ngx_int_t ngx_http_gateway_limit_init_process(ngx_cycle_t *cycle);
+static void ngx_http_gateway_limit_exit_process(ngx_cycle_t *cycle);
 
 
 #define NGX_HTTP_GATEWAY_LIMIT_ANY                                           \
@@ -155,7 +156,7 @@ ngx_module_t  ngx_http_gateway_limit_module = {
     ngx_http_gateway_limit_init_process,     /* init process */
     NULL,                                    /* init thread */
     NULL,                                    /* exit thread */
-    NULL,                                    /* exit process */
+    ngx_http_gateway_limit_exit_process,     /* exit process */
     NULL,                                    /* exit master */
     NGX_MODULE_V1_PADDING
 };
@@ -615,4 +616,27 @@ ngx_http_gateway_limit_init_process(ngx_cycle_t *cycle)
     }
 
     return NGX_OK;
+}
+
+
+static void
+ngx_http_gateway_limit_exit_process(ngx_cycle_t *cycle)
+{
+    ngx_uint_t                            i;
+    ngx_http_gateway_limit_zone_t       **zones;
+    ngx_http_gateway_limit_main_conf_t   *lmcf;
+
+    lmcf = ngx_http_cycle_get_module_main_conf(cycle,
+                                               ngx_http_gateway_limit_module);
+    if (lmcf == NULL) {
+        return;
+    }
+
+    zones = lmcf->zones.elts;
+
+    for (i = 0; i < lmcf->zones.nelts; i++) {
+        if (zones[i]->sync) {
+            ngx_http_gateway_limit_sync_leave(zones[i]->sync);
+        }
+    }
 }

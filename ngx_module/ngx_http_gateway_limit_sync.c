@@ -346,6 +346,7 @@ ngx_http_gateway_limit_sync_timer(ngx_event_t *ev)
     sync = ev->data;
 
     if (ngx_exiting || !ngx_http_gateway_limit_sync_current(sync)) {
+        ngx_http_gateway_limit_sync_leave(sync);
         return;
     }
 
@@ -369,6 +370,40 @@ ngx_http_gateway_limit_sync_timer(ngx_event_t *ev)
         sync->reading = 0;
         ngx_http_gateway_limit_sync_exchange(sync);
     }
+}
+
+
+void
+ngx_http_gateway_limit_sync_leave(ngx_http_gateway_limit_sync_t *sync)
+{
+    u_char                         *p;
+    ngx_uint_t                      i;
+    gw_limit_batch_t                batch;
+    ngx_http_gateway_limit_zone_t  *zone;
+
+    if (sync->command || sync->nbatches == 0) {
+        return;
+    }
+
+    zone = sync->zone;
+
+    if (sync->doubt) {
+        zone->sh->doubt = sync->number;
+        zone->sh->ndoubt = sync->nbatches;
+    }
+
+    for (i = 0; i < sync->nbatches; i++) {
+        p = sync->batches + i * GW_LIMIT_BATCH_SIZE;
+
+        if (gw_limit_batch_open(&batch, p, sync->sizes[i]) == GW_OK) {
+            ngx_http_gateway_limit_untell(zone, &batch,
+                                          ngx_current_msec - sync->made, 0);
+        }
+    }
+
+    sync->nbatches = 0;
+    sync->doubt = 0;
+    sync->todo = 0;
 }
 
 
@@ -473,7 +508,7 @@ ngx_http_gateway_limit_sync_exchange(ngx_http_gateway_limit_sync_t *sync)
 
     sync->sent = 0;
 
-    if (!sync->doubt) {
+    if (!sync->doubt && !sh->ndoubt) {
         ngx_http_gateway_limit_sync_gather(sync);
 
         for (i = 0; i < sync->nbatches; i++) {
@@ -578,13 +613,15 @@ static ngx_int_t
 ngx_http_gateway_limit_sync_entry(ngx_http_gateway_limit_sync_t *sync,
     redisReply *entry, uint64_t now)
 {
-    uint64_t                      *id;
+    uint64_t                      *id, age;
     redisReply                    *fields, *value;
     gw_limit_batch_t               batch;
+    ngx_http_gateway_limit_sh_t    *sh;
     ngx_http_gateway_limit_zone_t  *zone;
 
     zone = sync->zone;
-    id = zone->sh->id;
+    sh = zone->sh;
+    id = sh->id;
 
     if (entry->type != REDIS_REPLY_ARRAY || entry->elements != 2
         || ngx_http_gateway_limit_sync_id(entry->element[0], id) != NGX_OK)
@@ -607,12 +644,16 @@ ngx_http_gateway_limit_sync_entry(ngx_http_gateway_limit_sync_t *sync,
         return NGX_OK;
     }
 
+    age = now > id[0] ? now - id[0] : 0;
+
     if (ngx_memcmp(batch.node, ngx_http_gateway_redis_node(sync->redis),
                    NGX_HTTP_GATEWAY_NODE_LEN)
         != 0)
     {
-        ngx_http_gateway_limit_hear(zone, &batch,
-                                    now > id[0] ? now - id[0] : 0);
+        ngx_http_gateway_limit_hear(zone, &batch, age);
+
+    } else if (sh->doubt - batch.number < sh->ndoubt) {
+        ngx_http_gateway_limit_untell(zone, &batch, age, 1);
 
     } else if (sync->doubt
                && sync->number - batch.number < sync->nbatches)
@@ -648,20 +689,18 @@ ngx_http_gateway_limit_sync_read(ngx_http_gateway_limit_sync_t *sync,
     /* batches in doubt were not found */
 
     sync->doubt = 0;
+    sync->zone->sh->ndoubt = 0;
 
     return NGX_OK;
 }
 
 
 static void
-ngx_http_gateway_limit_sync_reply(void *data, redisReply *reply)
+ngx_http_gateway_limit_sync_answer(ngx_http_gateway_limit_sync_t *sync,
+    redisReply *reply)
 {
-    ngx_http_gateway_limit_sync_t *sync = data;
-
     uint64_t   now, *id;
     ngx_int_t  rc;
-
-    sync->command = NULL;
 
     if (reply == NULL || !ngx_http_gateway_limit_sync_valid(reply)) {
         sync->doubt |= sync->sent;
@@ -733,5 +772,20 @@ ngx_http_gateway_limit_sync_reply(void *data, redisReply *reply)
             && !(sync->sent && sync->nbatches)))
     {
         ngx_http_gateway_limit_sync_exchange(sync);
+    }
+}
+
+
+static void
+ngx_http_gateway_limit_sync_reply(void *data, redisReply *reply)
+{
+    ngx_http_gateway_limit_sync_t *sync = data;
+
+    sync->command = NULL;
+
+    ngx_http_gateway_limit_sync_answer(sync, reply);
+
+    if (ngx_exiting || !ngx_http_gateway_limit_sync_current(sync)) {
+        ngx_http_gateway_limit_sync_leave(sync);
     }
 }

@@ -155,6 +155,7 @@ ngx_http_gateway_limit_anew(ngx_http_gateway_limit_sh_t *sh)
     sh->heard = 0;
     sh->id[0] = 0;
     sh->id[1] = 0;
+    sh->ndoubt = 0;
 }
 
 
@@ -723,6 +724,42 @@ ngx_http_gateway_limit_tell(ngx_http_gateway_limit_zone_t *zone, u_char *buf,
     *last = buf;
 
     return done;
+}
+
+
+void
+ngx_http_gateway_limit_untell(ngx_http_gateway_limit_zone_t *zone,
+    gw_limit_batch_t *batch, uint64_t age, ngx_uint_t told)
+{
+    uint32_t                        i;
+    uint64_t                        digest[2];
+    gw_share_delta_t                delta;
+    ngx_http_gateway_limit_sh_t    *sh;
+    ngx_http_gateway_limit_node_t  *node;
+
+    ngx_http_gateway_limit_lock(zone);
+
+    sh = zone->sh;
+    age = ngx_min(age, UINT32_MAX);
+
+    while (gw_limit_batch_next(batch, digest, &delta) == GW_OK) {
+        delta.age = (uint32_t) ngx_min(delta.age + age, UINT32_MAX);
+        node = ngx_http_gateway_limit_find(sh, digest);
+
+        if (node == NULL || node->generation != sh->generation
+            || delta.age > sh->rate.period)
+        {
+            /* forgotten meanwhile */
+            continue;
+        }
+
+        i = (uint32_t) (node - sh->nodes);
+
+        gw_share_untell(&sh->shares[i], ngx_current_msec, &delta, told);
+        ngx_http_gateway_limit_unsent(sh, i);
+    }
+
+    ngx_http_gateway_limit_unlock(zone);
 }
 
 

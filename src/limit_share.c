@@ -302,6 +302,39 @@ gw_share_tell(const gw_window_rate_t *rate, const gw_window_t *w,
 
 
 void
+gw_share_untell(gw_share_t *share, uint64_t now,
+    const gw_share_delta_t *delta, int told)
+{
+    int64_t count;
+    uint32_t time, n;
+    uint64_t sum;
+
+    count = told ? -(int64_t) delta->count : delta->count;
+    time = (uint32_t) now - delta->age;
+
+    if (share->unsent > 0 && (int32_t) (time - share->first) < 0) {
+        /* it was charged before what has been charged since */
+        share->sum += (uint64_t) share->unsent * (share->first - time);
+        share->first = time;
+    }
+
+    add_unsent(share, time, count);
+    sum = (uint64_t) (time - share->first);
+
+    if (count > 0) {
+        n = (uint32_t) count;
+        share->sum += sum * n;
+        share->own -= n < share->own ? n : share->own;
+
+    } else {
+        n = (uint32_t) -count;
+        share->sum -= sum * n < share->sum ? sum * n : share->sum;
+        share->own = sum_of(share->own, n);
+    }
+}
+
+
+void
 gw_share_hear(const gw_window_rate_t *rate, gw_window_t *w,
     gw_share_t *share, const gw_share_round_t *round, uint64_t now,
     const gw_share_delta_t *delta)

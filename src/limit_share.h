@@ -111,6 +111,13 @@ int gw_share_tell(const gw_window_rate_t *rate, const gw_window_t *w,
     gw_share_t *share, const gw_share_round_t *round, uint64_t late,
     uint64_t now, gw_share_delta_t *delta);
 
+/*
+ * What was told of a key may not have been, and is to be told again; or, with
+ * `told`, it has been after all. The age is as of now; any values do no harm.
+ */
+void gw_share_untell(gw_share_t *share, uint64_t now,
+    const gw_share_delta_t *delta, int told);
+
 /* Enters what another node has told; any values do no harm. */
 void gw_share_hear(const gw_window_rate_t *rate, gw_window_t *w,
     gw_share_t *share, const gw_share_round_t *round, uint64_t now,

@@ -14,6 +14,7 @@ use Time::HiRes qw(sleep time);
 use GatewayNodes;
 use GatewayProcess;
 use GatewayRedis;
+use GatewayRedisProxy;
 use GatewaySocket;
 
 my $SLOW    = $ENV{TEST_NGINX_USE_VALGRIND} || $ENV{GATEWAY_PRELOAD};
@@ -377,6 +378,51 @@ sub wait_said {
         'and apart from the old one');
     is(statuses($one, '/hour?k=more', 4), '200 200 200 429',
         'in both directions');
+}
+
+
+# a worker that is to end hands on what it could not tell: that did not reach
+# Redis, or of which no answer came
+{
+    my $proxy = GatewayRedisProxy->new(to => $redis);
+    my $more = GatewayNodes->new(
+        urls => [$proxy->url, $redis->url],
+        options => 'timeout=600ms',
+        http => 'gateway_limit_zone $arg_k zone=slow:1m rate=8/h redis=r '
+            . 'sync=1s;',
+        config => 'location /slow { gateway_limit zone=slow; }'
+            . 'location /look/slow { gateway_limit zone=slow cost=0; }',
+        files => { 'html/slow' => '' },
+    );
+    my ($here, $there) = $more->all;
+
+    ok(wait_said($_, $shared), 'a zone with long rounds') for $here, $there;
+
+    for my $mode (qw(hole deaf)) {
+        my $away = () = $here->error_log =~ /"r" is away/g;
+
+        # a round begins with the second
+        GatewayProcess::wait_for(5, sub {
+            my $part = time - int time;
+            return $part > 0.6 && $part < 0.8;
+        });
+        is(statuses($here, "/slow?k=$mode", 3), '200 200 200',
+            "$mode: three of eight");
+        $proxy->behave($mode);
+        ok(wait_said($here, qr/"r" is away/, 2 + $away), "$mode: alone");
+
+        $here->reload;
+        $proxy->behave('refuse');
+        $proxy->behave('pass');
+        ok($more->wait_up, "$mode: Redis is back after a reload");
+
+        ok(wait_remaining($there, "/slow?k=$mode", 5), "$mode: told");
+        is(statuses($here, "/slow?k=after-$mode", 1), '200', "$mode: one more");
+        ok(wait_remaining($there, "/slow?k=after-$mode", 7), "$mode: and later");
+        is(remaining($there, "/slow?k=$mode"), 5, "$mode: told once");
+    }
+
+    $more->stop;
 }
 
 

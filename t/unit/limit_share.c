@@ -420,6 +420,61 @@ what_was_not_told_is_told_later(void **state)
 }
 
 
+/* What did not arrive is as if it had not been told, its age too; and where it
+ * turns out to have arrived it is not told again. */
+
+static void
+what_was_told_in_vain_is_told_again(void **state)
+{
+    unsigned i;
+    node_t *node;
+    gw_share_delta_t delta;
+
+    static const play_t play = { 1, 8, 10000, 100, 1, 0, { 0 } };
+
+    (void) state;
+
+    set_up(&play);
+    node = &nodes[0];
+
+    for (i = 0; i < 5; i++) {
+        assert_true(request(node));
+    }
+
+    now += 50;
+    assert_int_equal(gw_share_tell(&rate, &node->w, &node->share,
+                                   &node->round, 200, now, &delta), GW_OK);
+    assert_int_equal(delta.count, 5);
+    assert_int_equal(node->share.own, 5);
+
+    now += 100;
+    delta.age += 100;
+    assert_true(request(node));
+    gw_share_untell(&node->share, now, &delta, 0);
+
+    assert_int_equal(gw_share_tell(&rate, &node->w, &node->share,
+                                   &node->round, 200, now, &delta), GW_OK);
+    assert_int_equal(delta.count, 6);
+    assert_int_equal(delta.age, 5 * 150 / 6);
+    assert_int_equal(node->share.own, 6);
+
+    gw_share_untell(&node->share, now, &delta, 0);
+    gw_share_untell(&node->share, now, &delta, 1);
+
+    assert_int_equal(gw_share_tell(&rate, &node->w, &node->share,
+                                   &node->round, 200, now, &delta),
+                     GW_DECLINED);
+    assert_int_equal(node->share.own, 6);
+
+    /* any values */
+    delta.count = INT32_MIN;
+    delta.age = UINT32_MAX;
+    gw_share_untell(&node->share, now, &delta, 1);
+    gw_share_untell(&node->share, now, &delta, 0);
+    assert_true(node->share.unsent >= -(int32_t) GW_WINDOW_LIMIT_MAX);
+}
+
+
 /* What is over is owed, and takes the room that comes up first. */
 
 static void
@@ -476,6 +531,7 @@ main(void)
         cmocka_unit_test(what_is_spent_here_is_missing_there),
         cmocka_unit_test(what_is_given_back_is_free_there),
         cmocka_unit_test(what_was_not_told_is_told_later),
+        cmocka_unit_test(what_was_told_in_vain_is_told_again),
         cmocka_unit_test(what_is_owed_is_charged_first),
     };
 
