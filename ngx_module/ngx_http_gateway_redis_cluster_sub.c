@@ -345,25 +345,39 @@ ngx_http_gateway_redis_cluster_any(ngx_http_gateway_redis_cluster_ctx_t *ctx)
 
 
 static ngx_int_t
-ngx_http_gateway_redis_topic_send(ngx_http_gateway_redis_cluster_ctx_t *ctx,
-    ngx_http_gateway_redis_topic_t *topic)
+ngx_http_gateway_redis_topic_say(ngx_http_gateway_redis_cluster_ctx_t *ctx,
+    ngx_http_gateway_redis_topic_t *topic, ngx_str_t *command)
 {
     ngx_int_t  bucket;
     ngx_str_t  argv[2];
 
-    if (topic->slot >= 0 && ctx->sharded) {
-        ngx_str_set(&argv[0], "SSUBSCRIBE");
-    } else {
-        ngx_str_set(&argv[0], "SUBSCRIBE");
-    }
+    argv[0] = *command;
 
     if (ngx_http_gateway_redis_share_topic(ctx->redis, topic - ctx->topics,
                                            ctx->buf, &argv[1], &bucket)
-        != NGX_OK
-        || ngx_http_gateway_redis_command_on(&topic->node->sub, argv, 2, NULL,
-                                             NULL)
-           != NGX_OK)
+        != NGX_OK)
     {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_gateway_redis_command_on(&topic->node->sub, argv, 2, NULL,
+                                             NULL);
+}
+
+
+static ngx_int_t
+ngx_http_gateway_redis_topic_send(ngx_http_gateway_redis_cluster_ctx_t *ctx,
+    ngx_http_gateway_redis_topic_t *topic)
+{
+    ngx_str_t  command;
+
+    if (topic->slot >= 0 && ctx->sharded) {
+        ngx_str_set(&command, "SSUBSCRIBE");
+    } else {
+        ngx_str_set(&command, "SUBSCRIBE");
+    }
+
+    if (ngx_http_gateway_redis_topic_say(ctx, topic, &command) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -371,6 +385,26 @@ ngx_http_gateway_redis_topic_send(ngx_http_gateway_redis_cluster_ctx_t *ctx,
     ngx_queue_insert_tail(&topic->node->sent, &topic->queue);
 
     return NGX_OK;
+}
+
+
+/* It is to be at another node. One of a slot is taken away by the node itself;
+ * any other would come from both, as long as the old one has topics. */
+
+static void
+ngx_http_gateway_redis_topic_leave(ngx_http_gateway_redis_cluster_ctx_t *ctx,
+    ngx_http_gateway_redis_topic_t *topic)
+{
+    ngx_str_t  command;
+
+    if (topic->state == ngx_http_gateway_redis_topic_confirmed
+        && topic->slot < 0)
+    {
+        ngx_str_set(&command, "UNSUBSCRIBE");
+        (void) ngx_http_gateway_redis_topic_say(ctx, topic, &command);
+    }
+
+    ngx_http_gateway_redis_topic_lost(topic);
 }
 
 
@@ -393,7 +427,7 @@ ngx_http_gateway_redis_topic_check(ngx_http_gateway_redis_cluster_ctx_t *ctx,
            : ngx_http_gateway_redis_cluster_any(ctx);
 
     if (topic->node != node) {
-        ngx_http_gateway_redis_topic_lost(topic);
+        ngx_http_gateway_redis_topic_leave(ctx, topic);
 
         topic->node = node;
 

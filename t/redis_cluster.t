@@ -200,6 +200,34 @@ subtest 'a master is lost' => sub {
 };
 
 
+# How many of the nodes listen to what they say of themselves there.
+sub listeners {
+    my ($redis) = @_;
+    return $redis->command('PUBSUB', 'NUMSUB', 'gw:nodes')->[1];
+}
+
+
+subtest 'topics of no slot move' => sub {
+    my $cluster = GatewayRedisCluster->new;
+    my $nodes = start($cluster->url, 1);
+
+    ok($nodes->wait_up, 'up');
+
+    my ($old) = grep { listeners($_) } $cluster->nodes;
+    my @others = grep { $_ != $old } $cluster->nodes;
+
+    ok(GatewayProcess::wait_for(10, sub {
+        $old->command('CLIENT', 'KILL', 'TYPE', 'normal');
+        grep { listeners($_) } @others;
+    }), 'to a node that takes commands');
+    ok(GatewayProcess::wait_for(5, sub { listeners($old) == 0 }),
+        'and are heard there alone');
+    ok($nodes->wait_up, 'up');
+    placed_ok($cluster, 'the others stay where they are');
+    $nodes->stop;
+};
+
+
 subtest 'all are lost' => sub {
     my $cluster = GatewayRedisCluster->new;
     my $nodes = start($cluster->url, 1);
