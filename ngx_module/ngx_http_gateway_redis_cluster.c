@@ -197,22 +197,30 @@ ngx_http_gateway_redis_cluster_check(ngx_http_gateway_redis_cluster_ctx_t *ctx,
 }
 
 
-/* Redis 7 and later. All nodes of a Cluster are taken to be alike: while one
- * is upgraded after the other, the last that was asked counts. */
+/*
+ * Redis 7 and later. All nodes of a Cluster are taken to be alike: while one
+ * is upgraded after the other, the last that was asked counts. Where this user
+ * may not ask, the version tells: who announces and who listens must agree,
+ * also where they are of different users.
+ */
 
 static void
 ngx_http_gateway_redis_cluster_sharded(void *data, redisReply *reply)
 {
+    ngx_http_gateway_redis_link_t         *link;
     ngx_http_gateway_redis_cluster_ctx_t  *ctx;
 
     if (reply == NULL) {
         return;
     }
 
-    ctx = data;
+    link = data;
+    ctx = link->redis->routing;
     ctx->known = 1;
-    ctx->sharded = reply->type == REDIS_REPLY_ARRAY && reply->elements == 1
-                   && reply->element[0]->type == REDIS_REPLY_ARRAY;
+    ctx->sharded = reply->type == REDIS_REPLY_ERROR
+                   ? link->version >= 7
+                   : reply->type == REDIS_REPLY_ARRAY && reply->elements == 1
+                     && reply->element[0]->type == REDIS_REPLY_ARRAY;
 
     ngx_http_gateway_redis_cluster_check(ctx, NULL);
     ngx_http_gateway_redis_wait_send(&ctx->wait);
@@ -242,7 +250,7 @@ ngx_http_gateway_redis_cluster_up(ngx_http_gateway_redis_link_t *link)
     argv[2] = ngx_http_gateway_redis_spublish;
 
     (void) ngx_http_gateway_redis_command_on(link, argv, 3,
-               ngx_http_gateway_redis_cluster_sharded, ctx);
+               ngx_http_gateway_redis_cluster_sharded, link);
 
     ngx_http_gateway_redis_cluster_check(ctx, link);
     ngx_http_gateway_redis_wait_send(&ctx->wait);

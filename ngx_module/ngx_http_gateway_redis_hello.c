@@ -288,7 +288,8 @@ static char *
 ngx_http_gateway_redis_info_look(ngx_http_gateway_redis_link_t *link,
     gw_str_t info)
 {
-    gw_str_t  id;
+    size_t    n;
+    gw_str_t  id, version;
 
     if (gw_redis_info(info, "run_id", &id) != GW_OK
         || id.len != NGX_HTTP_GATEWAY_REDIS_RUN_ID)
@@ -297,6 +298,16 @@ ngx_http_gateway_redis_info_look(ngx_http_gateway_redis_link_t *link,
     }
 
     ngx_memcpy(link->run_id, id.data, id.len);
+
+    link->version = 0;
+
+    if (gw_redis_info(info, "redis_version", &version) == GW_OK) {
+        for (n = 0; n < version.len && version.data[n] != '.'; n++) {
+            /* void */
+        }
+
+        link->version = ngx_atoi((u_char *) version.data, n);
+    }
 
     if (link->sentinel) {
         return NULL;

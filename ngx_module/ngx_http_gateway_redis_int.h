@@ -132,6 +132,7 @@ struct ngx_http_gateway_redis_link_s {
     char                                reason[NGX_HTTP_GATEWAY_REDIS_REASON];
 
     u_char                              run_id[NGX_HTTP_GATEWAY_REDIS_RUN_ID];
+    ngx_int_t                           version;   /* 7 of 7.0.15 */
     int64_t                             offset;    /* its clock - ours, ms */
 
     unsigned                            ready:1;   /* between up and down */

@@ -228,6 +228,18 @@ subtest 'topics of no slot move' => sub {
 };
 
 
+# one that may not ask for it uses them all the same, as all others do
+subtest 'a user without COMMAND' => sub {
+    my $cluster = GatewayRedisCluster->new(
+        config => 'user few on >x ~* &* +@all -command');
+    my $nodes = start($cluster->url =~ s{//}{//few:x@}r, 1);
+
+    ok($nodes->wait_up, 'up');
+    placed_ok($cluster, 'has sharded topics');
+    $nodes->stop;
+};
+
+
 subtest 'all are lost' => sub {
     my $cluster = GatewayRedisCluster->new;
     my $nodes = start($cluster->url, 1);
