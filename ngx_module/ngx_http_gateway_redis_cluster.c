@@ -664,7 +664,8 @@ ngx_http_gateway_redis_cluster_error(ngx_http_gateway_redis_t *redis,
 
 
 static ngx_uint_t
-ngx_http_gateway_redis_cluster_masters(ngx_http_gateway_redis_t *redis)
+ngx_http_gateway_redis_cluster_masters(ngx_http_gateway_redis_t *redis,
+    ngx_http_gateway_redis_link_t **links)
 {
     ngx_uint_t                             n;
     ngx_queue_t                           *q;
@@ -683,7 +684,16 @@ ngx_http_gateway_redis_cluster_masters(ngx_http_gateway_redis_t *redis)
          q = ngx_queue_next(q))
     {
         node = ngx_queue_data(q, ngx_http_gateway_redis_member_t, queue);
-        n += node->master;
+
+        if (!node->master) {
+            continue;
+        }
+
+        if (links) {
+            links[n] = node->link.ready ? &node->link : NULL;
+        }
+
+        n++;
     }
 
     return n;

@@ -375,7 +375,7 @@ ngx_http_gateway_redis_on_master(ngx_http_gateway_redis_t *redis,
 ngx_uint_t
 ngx_http_gateway_redis_masters(ngx_http_gateway_redis_t *redis)
 {
-    return redis->up ? redis->route->masters(redis) : 0;
+    return redis->up ? redis->route->masters(redis, NULL) : 0;
 }
 
 
@@ -383,24 +383,29 @@ ngx_int_t
 ngx_http_gateway_redis_run_ids(ngx_http_gateway_redis_t *redis,
     ngx_pool_t *pool, ngx_str_t *ids)
 {
-    u_char                         *p;
-    ngx_uint_t                      i, n;
-    ngx_http_gateway_redis_link_t  *link;
+    u_char                          *p;
+    ngx_uint_t                       i, n;
+    ngx_http_gateway_redis_link_t  **links;
 
     n = ngx_http_gateway_redis_masters(redis);
 
+    links = ngx_palloc(pool, (n + 1) * sizeof(void *));
     ids->data = ngx_pnalloc(pool, n * NGX_HTTP_GATEWAY_REDIS_RUN_ID + 1);
-    if (ids->data == NULL) {
+
+    if (links == NULL || ids->data == NULL) {
         return NGX_ERROR;
     }
 
     p = ids->data;
 
-    for (i = 0; i < n; i++) {
-        link = redis->route->master(redis, i);
+    if (n) {
+        (void) redis->route->masters(redis, links);
+    }
 
-        if (link && link->ready) {
-            p = ngx_cpymem(p, link->run_id, NGX_HTTP_GATEWAY_REDIS_RUN_ID);
+    for (i = 0; i < n; i++) {
+        if (links[i]) {
+            p = ngx_cpymem(p, links[i]->run_id,
+                           NGX_HTTP_GATEWAY_REDIS_RUN_ID);
         }
     }
 

@@ -199,7 +199,10 @@ typedef struct {
                                         ngx_http_gateway_redis_command_t *cmd,
                                         redisReply *reply);
 
-    ngx_uint_t                        (*masters)(ngx_http_gateway_redis_t *r);
+    /* How many; links, NULL or with room for that many: theirs, NULL where one
+     * is away. */
+    ngx_uint_t                        (*masters)(ngx_http_gateway_redis_t *r,
+                                        ngx_http_gateway_redis_link_t **links);
     ngx_http_gateway_redis_link_t    *(*master)(ngx_http_gateway_redis_t *r,
                                                 ngx_uint_t i);
 

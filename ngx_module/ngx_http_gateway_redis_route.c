@@ -426,18 +426,23 @@ ngx_http_gateway_redis_route_error(ngx_http_gateway_redis_t *redis,
 }
 
 
-static ngx_uint_t
-ngx_http_gateway_redis_route_masters(ngx_http_gateway_redis_t *redis)
-{
-    return 1;
-}
-
-
 static ngx_http_gateway_redis_link_t *
 ngx_http_gateway_redis_route_master(ngx_http_gateway_redis_t *redis,
     ngx_uint_t i)
 {
     return i == 0 ? ngx_http_gateway_redis_route_pick(redis, -1) : NULL;
+}
+
+
+static ngx_uint_t
+ngx_http_gateway_redis_route_masters(ngx_http_gateway_redis_t *redis,
+    ngx_http_gateway_redis_link_t **links)
+{
+    if (links) {
+        links[0] = ngx_http_gateway_redis_route_master(redis, 0);
+    }
+
+    return 1;
 }
 
 

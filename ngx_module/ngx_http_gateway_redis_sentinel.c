@@ -346,9 +346,10 @@ ngx_http_gateway_redis_sentinel_pick(ngx_http_gateway_redis_t *redis,
 
 
 static ngx_uint_t
-ngx_http_gateway_redis_sentinel_masters(ngx_http_gateway_redis_t *redis)
+ngx_http_gateway_redis_sentinel_masters(ngx_http_gateway_redis_t *redis,
+    ngx_http_gateway_redis_link_t **links)
 {
-    return 1;
+    return ngx_http_gateway_redis_standalone.masters(redis, links);
 }
 
 
