@@ -54,6 +54,16 @@ my $alone  = qr/gateway_limit_zone "ten" is not shared .* this one admits 5/;
 
 ok(wait_common($_, 1), 'the zones are shared') for $one, $two;
 
+# which makes them divide a limit when they are alone
+{
+    my ($beats, %heard) = ($redis->connect);
+
+    $beats->command('SUBSCRIBE', 'gw:nodes');
+    $heard{ $beats->read->[2] } = 1 while keys %heard < 2;
+    $beats->close;
+    pass('both are heard of');
+}
+
 
 sub get { return $_[0]->http('GET', $_[1], timeout => 10) }
 
