@@ -634,6 +634,7 @@ END_CONFIG
     is($answer && $answer->{status}, 202, 'is published');
     like($answer && $answer->{body}, qr/"sequenceNumber":2,"epoch":"$epoch"/,
         'in Redis');
+    $post->close;
     $ended->('a message');
 
     $redis->suspend;
@@ -642,6 +643,7 @@ END_CONFIG
     $redis->resume;
     $answer = $get->response('GET');
     is($answer && $answer->{status}, 200, 'is answered');
+    $get->close;
     $ended->('a look');
 
     $redis->suspend;
@@ -656,6 +658,7 @@ END_CONFIG
     $stays->('Redis hangs on');
     $answer = $delete->response('DELETE');
     is($answer && $answer->{status}, 204, 'it is done here');
+    $delete->close;
     $redis->resume;
     ok(eventually(sub { !$one->old_worker_pids }), 'and the worker ends');
 
