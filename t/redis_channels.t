@@ -366,6 +366,47 @@ my ($one, $two) = $nodes->all;
 }
 
 
+# Who joins while Redis is away is in an epoch that nobody else is in, and so is
+# told by the next one that something may be missing.
+{
+    my $proxy = GatewayRedisProxy->new(to => $redis);
+    my $node = GatewayNodes->new(n => 1, url => $proxy->url, http => $HTTP,
+        config => $CONFIG, options => 'timeout=500ms');
+    $node->wait_up;
+    my ($three) = $node->all;
+
+    $proxy->behave('refuse');
+    $node->wait_down;
+
+    my $ws = subscribe($three, 'joined');
+    my $raw = $three->client(path => '/v1?channel=joined',
+        subprotocols => ['raw']);
+    my $other = subscribe($three, 'alone');
+
+    post($two, 'joined', 1);
+    my $own = post($three, 'alone', 1);
+    is($own->{epoch}, $other->{subscribed}{epoch}, 'the epoch it was told of');
+    is_next($other, $own, 1, 'published here meanwhile');
+
+    $proxy->behave('pass');
+    ok($node->wait_up, 'it comes back');
+
+    my $ack = post($two, 'joined', 2);
+    isnt($ack->{epoch}, $ws->{subscribed}{epoch}, 'another epoch');
+    is_next($ws, $ack, 2, 'says that there was more');
+    is($raw->recv_message, 2, 'and so it goes on for a raw client');
+
+    $ack = post($three, 'joined', 3);
+    is_next($ws, $ack, 3, 'the node has its own');
+    is($raw->recv_message, 3, 'also raw');
+    $ack = post($two, 'alone', 2);
+    is_next($other, $ack, 2, 'what was local is not there twice');
+
+    $_->close for $ws, $raw, $other;
+    $node->stop;
+}
+
+
 # What others published while a node was on its own is history, also where two
 # of its workers fetch it in turns.
 {
