@@ -203,7 +203,11 @@ ngx_http_gateway_mirror_local(ngx_http_gateway_channel_zone_t *zone,
 
     ch->mirror.state = NGX_HTTP_GATEWAY_CHANNEL_LOCAL;
     ch->mirror.generation = 0;
-    ch->mirror.heard = 0;
+
+    if (ngx_queue_empty(&ch->readers)) {
+        /* else they still wait for what was heard of in the epoch left */
+        ch->mirror.heard = 0;
+    }
 
     ngx_http_gateway_mirror_touch(zone, ch);
 }
@@ -311,7 +315,9 @@ ngx_http_gateway_mirror_heard(ngx_http_gateway_channel_t *ch,
         return;
     }
 
-    if (ch->mirror.heard == 0
+    /* what another worker has published may be answered first */
+
+    if (ch->mirror.heard == 0 || seq < ch->mirror.heard
         || ngx_memcmp(ch->mirror.heard_epoch, epoch, GW_EPOCH_LEN) != 0)
     {
         ch->mirror.heard = seq;

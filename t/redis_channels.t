@@ -446,6 +446,69 @@ my ($one, $two) = $nodes->all;
 }
 
 
+# A node that cannot subscribe hears only what it publishes itself. That comes
+# to its clients also where another worker begins an epoch before it is fetched.
+{
+    my $redis = GatewayRedis->new(user => 'u', password => 'p',
+        acl => '~* &* +@all -subscribe -ssubscribe');
+    my $proxy = GatewayRedisProxy->new(to => $redis);
+    my %node = (n => 1, workers => 2, http => $HTTP, config => $CONFIG,
+        options => 'timeout=500ms');
+    my $deaf = GatewayNodes->new(%node, url => $proxy->url);
+    my $other = GatewayNodes->new(%node,
+        url => $redis->url =~ s/u:p@/tests:tests@/r);
+    my ($three, $four) = map { $_->all } $deaf, $other;
+
+    ok($other->wait_up, 'a node that can');
+    ok(eventually(sub {
+        2 == grep {/ user=u /}
+            split /\n/, $redis->command('CLIENT', 'LIST', 'TYPE', 'normal');
+    }), 'one that cannot');
+
+    my $x = $three->connect;
+    my $y;
+    my $ask = sub {
+        $_[0]->write(GatewaySocket::request('GET', '/pid'));
+        return $_[0]->response('GET')->{body};
+    };
+    ok(eventually(sub {
+        $y = $three->connect;
+        $ask->($x) != $ask->($y);
+    }), 'both its workers');
+
+    my $publish = sub {
+        my ($socket, $body) = @_;
+        $socket->write(GatewaySocket::request('POST', '/pub?channel=deaf',
+            body => $body));
+        return $json->decode($socket->response('POST')->{body});
+    };
+
+    my $ws = subscribe($three, 'deaf');
+    is_next($ws, $publish->($x, 1), 1, 'its own');
+    post($four, 'deaf', 2);
+
+    $proxy->behave('late', '\b1 1048576\b|"given up"');
+    my $first = $publish->($x, 3);
+    is($first->{sequenceNumber}, 3, 'behind what it does not know');
+    my $own = $publish->($y, '"given up"');
+    is_next($ws, $own, '"given up"', 'an epoch of its own');
+
+    $proxy->behave('pass');
+    my $second;
+    ok(eventually(sub {
+        $second = $publish->($x, 5);
+        return $second->{epoch} eq $first->{epoch};
+    }), 'and back');
+    my $m;
+    while ($m = $ws->recv_json and $m->{epoch} eq $own->{epoch}) { }
+    is($m->{payload}, 3, 'what was acknowledged is not lost');
+    is_next($ws, $second, 5, 'nor what comes then');
+
+    $ws->close;
+    $_->stop for $deaf, $other;
+}
+
+
 # Restarted, and everything is gone.
 {
     my @ws = map { subscribe($_, 'k') } $one, $two;
