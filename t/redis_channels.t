@@ -687,7 +687,7 @@ my ($one, $two) = $nodes->all;
 # A worker that ends while Redis hangs goes on until it has published.
 {
     my $node = GatewayNodes->new(n => 1, workers => 1, url => $redis->url,
-        http => $HTTP, options => 'timeout=2s', config => <<'END_CONFIG');
+        http => $HTTP, config => <<'END_CONFIG',
     location = /pub { gateway_publisher z; }
     location = /act {
         gateway_upstream_actions z;
@@ -699,6 +699,7 @@ my ($one, $two) = $nodes->all;
         return 200 acted;
     }
 END_CONFIG
+        options => 'timeout=' . GatewayProcess::patience(2) . 's');
     $node->wait_up;
     my ($one) = $node->all;
 
