@@ -119,6 +119,7 @@ typedef struct {
     uint32_t                       redis;    /* digest of its name, 0: none */
     uint64_t                       stamp;    /* the last given out */
     uint64_t                       walk;     /* the one under way */
+    ngx_uint_t                     again;    /* walk: something was not got */
     ngx_queue_t                    channels; /* those to be walked first */
     ngx_queue_t                    counts;   /* whose subscribers changed */
     ngx_uint_t                     published;

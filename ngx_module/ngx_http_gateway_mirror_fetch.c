@@ -146,6 +146,7 @@ ngx_http_gateway_mirror_fetch(ngx_http_gateway_mirror_t *mirror,
     rc = ngx_http_gateway_fetch_send(fetch);
 
     if (rc != NGX_OK) {
+        ngx_http_gateway_mirror_sh(mirror->zone)->again = 1;
         ngx_destroy_pool(pool);
         return rc;
     }
@@ -217,6 +218,8 @@ ngx_http_gateway_fetch_fail(ngx_http_gateway_fetch_t *fetch)
     zone = fetch->mirror->zone;
 
     ngx_shmtx_lock(&zone->shpool->mutex);
+
+    ngx_http_gateway_mirror_sh(zone)->again = 1;
 
     ch = ngx_http_gateway_channel_lookup(zone, &fetch->name);
 

@@ -32,6 +32,7 @@
 
 #define NGX_HTTP_GATEWAY_MIRROR_META     86400000  /* ms, at least */
 #define NGX_HTTP_GATEWAY_MIRROR_RETELL   1200      /* s */
+#define NGX_HTTP_GATEWAY_MIRROR_AGAIN    5         /* s */
 
 
 typedef struct ngx_http_gateway_mirror_s  ngx_http_gateway_mirror_t;

@@ -110,6 +110,26 @@ ngx_http_gateway_news_missed(ngx_http_gateway_mirror_t *mirror,
 }
 
 
+/* What is announced goes in after what is fetched, now or already. */
+
+static void
+ngx_http_gateway_news_fetch(ngx_http_gateway_mirror_t *mirror,
+    gw_news_t *news, ngx_str_t *name, ngx_uint_t quiet, ngx_uint_t now)
+{
+    ngx_http_gateway_fetch_t  *fetching;
+
+    if (now) {
+        (void) ngx_http_gateway_mirror_fetch(mirror, name, 1, NULL, 0);
+    }
+
+    fetching = ngx_http_gateway_mirror_fetching(mirror, name);
+
+    if (fetching && news->kind == GW_NEWS_MESSAGE) {
+        ngx_http_gateway_mirror_hold(fetching, news, quiet);
+    }
+}
+
+
 static void
 ngx_http_gateway_news_take(ngx_http_gateway_mirror_t *mirror,
     gw_news_t *news, ngx_str_t *name)
@@ -157,16 +177,7 @@ ngx_http_gateway_news_take(ngx_http_gateway_mirror_t *mirror,
     }
 
     if (kind == NGX_HTTP_GATEWAY_NEWS_MISSED) {
-
-        if (fetch) {
-            (void) ngx_http_gateway_mirror_fetch(mirror, name, 1, NULL, 0);
-            fetching = ngx_http_gateway_mirror_fetching(mirror, name);
-        }
-
-        if (fetching && news->kind == GW_NEWS_MESSAGE) {
-            ngx_http_gateway_mirror_hold(fetching, news, quiet);
-        }
-
+        ngx_http_gateway_news_fetch(mirror, news, name, quiet, fetch);
         return;
     }
 
@@ -182,16 +193,26 @@ ngx_http_gateway_news_take(ngx_http_gateway_mirror_t *mirror,
 
     ch = ngx_http_gateway_channel_lookup(zone, name);
 
-    if (ch && ngx_http_gateway_news_kind(ch, news)
-              == NGX_HTTP_GATEWAY_NEWS_NEXT)
-    {
+    kind = ch ? ngx_http_gateway_news_kind(ch, news)
+              : NGX_HTTP_GATEWAY_NEWS_KNOWN;
+
+    if (kind == NGX_HTTP_GATEWAY_NEWS_NEXT) {
         ngx_http_gateway_news_append(mirror, ch, news, message, quiet, wake,
                                      &at_once);
+
+    } else if (kind == NGX_HTTP_GATEWAY_NEWS_MISSED) {
+        /* another worker has begun another epoch meanwhile */
+        fetch = ngx_http_gateway_news_missed(mirror, ch, news, quiet,
+                                             fetching != NULL);
     }
 
     ngx_shmtx_unlock(mutex);
 
     ngx_http_gateway_mirror_appended(mirror, name, wake, at_once);
+
+    if (kind == NGX_HTTP_GATEWAY_NEWS_MISSED) {
+        ngx_http_gateway_news_fetch(mirror, news, name, quiet, fetch);
+    }
 }
 
 
@@ -259,13 +280,16 @@ ngx_http_gateway_news_message(ngx_http_gateway_redis_t *redis,
 static void
 ngx_http_gateway_news_begin(ngx_http_gateway_mirror_t *mirror)
 {
+    ngx_http_gateway_mirror_sh_t     *msh;
     ngx_http_gateway_channel_zone_t  *zone;
 
     zone = mirror->zone;
 
     ngx_shmtx_lock(&zone->shpool->mutex);
 
-    ngx_http_gateway_mirror_sh(zone)->walk++;
+    msh = ngx_http_gateway_mirror_sh(zone);
+    msh->walk++;
+    msh->again = 0;
 
     ngx_shmtx_unlock(&zone->shpool->mutex);
 
@@ -498,6 +522,7 @@ ngx_http_gateway_mirror_begin(ngx_http_gateway_mirror_t *mirror)
 static void
 ngx_http_gateway_news_tick(ngx_http_gateway_redis_t *redis, void *data)
 {
+    time_t                      least;
     ngx_http_gateway_mirror_t  *mirror;
 
     if (!ngx_http_gateway_redis_up(redis)) {
@@ -506,7 +531,13 @@ ngx_http_gateway_news_tick(ngx_http_gateway_redis_t *redis, void *data)
 
     for (mirror = data; mirror; mirror = mirror->next) {
 
-        if (ngx_time() - mirror->walked > NGX_HTTP_GATEWAY_MIRROR_RETELL) {
+        /* what failed while Redis is up is not left to the next message */
+
+        least = ngx_http_gateway_mirror_sh(mirror->zone)->again
+                ? NGX_HTTP_GATEWAY_MIRROR_AGAIN
+                : NGX_HTTP_GATEWAY_MIRROR_RETELL;
+
+        if (ngx_time() - mirror->walked > least) {
             ngx_http_gateway_news_begin(mirror);
 
         } else {

@@ -333,6 +333,40 @@ my ($one, $two) = $nodes->all;
 }
 
 
+# What was missed and cannot be fetched at once, while Redis is there, comes when
+# it can be, and not with the next message only.
+{
+    my $proxy = GatewayRedisProxy->new(to => $redis);
+    my $node = GatewayNodes->new(n => 1, url => $proxy->url, http => $HTTP,
+        config => $CONFIG, options => 'timeout=500ms');
+    $node->wait_up;
+    my ($three) = $node->all;
+    my $ws = subscribe($three, 'refused');
+    is_next($ws, post($two, 'refused', 1), 1, 'before');
+
+    $proxy->behave('refuse');
+    ok($node->wait_down, 'away');
+    my $missed = post($two, 'refused', 2);
+
+    my $scripts = sub {
+        my $n = $proxy->commands;
+        return ($n->{EVAL} // 0) + ($n->{EVALSHA} // 0);
+    };
+    my $before = $scripts->();
+    $proxy->behave('error', 'OOM command not allowed', 'EVAL|EVALSHA');
+    ok($node->wait_up, 'back, but it refuses scripts');
+    ok(eventually(sub { $scripts->() > $before }), 'what was missed, too');
+
+    $proxy->behave('pass');
+    is($json->encode(($ws->recv_json(15) || {})->{payload}), 2,
+        'it comes all the same');
+    is_next($ws, post($two, 'refused', 3), 3, 'and what follows');
+
+    $ws->close;
+    $node->stop;
+}
+
+
 # A message that was given up is announced late, behind another node's: the
 # channel is fetched, and has it, but nobody gets it a second time.
 {
