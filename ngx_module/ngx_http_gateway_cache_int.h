@@ -110,6 +110,13 @@ typedef struct {
     ngx_slab_pool_t                    *shpool;
     ngx_http_gateway_cache_sh_t        *sh;
     ngx_http_gateway_redis_t           *redis;     /* NULL: one level */
+
+    /* in the leader: what was missed of others' purges is not known yet, is
+     * being asked for, has to be asked for once more */
+    unsigned                            behind:1;
+    unsigned                            asking:1;
+    unsigned                            again:1;
+
     ngx_str_t                           label;     /* zone="name" */
     ngx_str_t                           hit;       /* name; hit; ttl= */
     ngx_http_gateway_metric_t          *requests

@@ -310,8 +310,13 @@ ngx_http_gateway_cache_remote_message(ngx_http_gateway_redis_t *redis,
         return;
     }
 
-    ngx_http_gateway_cache_remote_seen(zone, payload->data,
-                                       p - 1 - payload->data);
+    /* who takes over from here asks for what was missed before it too */
+
+    if (!zone->behind) {
+        ngx_http_gateway_cache_remote_seen(zone, payload->data,
+                                           p - 1 - payload->data);
+    }
+
     ngx_http_gateway_cache_remote_apply(zone, p, last - p);
 }
 
@@ -365,6 +370,7 @@ ngx_http_gateway_cache_remote_ask(ngx_http_gateway_cache_zone_t *zone)
                                         ngx_http_gateway_cache_remote_missed,
                                         zone))
         {
+            zone->asking = 1;
             rc = NGX_OK;
         }
     }
@@ -381,7 +387,20 @@ ngx_http_gateway_cache_remote_subscribed(ngx_http_gateway_redis_t *redis,
 {
     ngx_http_gateway_cache_zone_t *zone = data;
 
-    if (ngx_http_gateway_cache_remote_ask(zone) != NGX_OK) {
+    zone->behind = 1;
+
+    /* what is known when the answer comes is what the next one goes on from */
+
+    if (zone->asking) {
+        zone->again = 1;
+        return;
+    }
+
+    /* while no commands are taken it is asked later: level 1 stays */
+
+    if (ngx_http_gateway_redis_up(redis)
+        && ngx_http_gateway_cache_remote_ask(zone) != NGX_OK)
+    {
         ngx_http_gateway_cache_remote_drop(zone, 1);
     }
 }
@@ -426,14 +445,22 @@ ngx_http_gateway_cache_remote_missed(void *data, redisReply *reply)
     ngx_http_gateway_cache_zone_t *zone = data;
 
     size_t        i;
+    ngx_uint_t    again;
     redisReply  **e, *list;
+
+    again = zone->again;
+    zone->asking = 0;
+    zone->again = 0;
 
     if (reply == NULL) {
 
-        /* asked again when it is subscribed again; but if it is not lost,
-         * what was missed stays missed */
+        /* asked again when Redis is back; but if it is not lost, what was
+         * missed stays missed */
 
-        ngx_http_gateway_cache_remote_unknown(zone, 0);
+        if (ngx_http_gateway_redis_up(zone->redis)) {
+            ngx_http_gateway_cache_remote_unknown(zone, 0);
+        }
+
         return;
     }
 
@@ -479,9 +506,10 @@ ngx_http_gateway_cache_remote_missed(void *data, redisReply *reply)
 
     ngx_http_gateway_cache_remote_seen(zone, (u_char *) e[2]->str, e[2]->len);
 
-    if (list->elements >= 100
-        && ngx_http_gateway_cache_remote_ask(zone) != NGX_OK)
-    {
+    if (list->elements < 100 && !again) {
+        zone->behind = 0;
+
+    } else if (ngx_http_gateway_cache_remote_ask(zone) != NGX_OK) {
         ngx_http_gateway_cache_remote_unknown(zone, 1);
     }
 }

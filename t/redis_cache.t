@@ -500,6 +500,30 @@ ok(GatewayProcess::wait_for(5, sub {
 }), 'that was not heard is caught up with');
 is(status($two, '/stays'), 'HIT', 'and nothing else is dropped');
 
+# Connections that both nodes have had for so many seconds.
+sub connected {
+    my ($age) = @_;
+
+    my @n = map { scalar grep { $_ >= $age } $redis->command('CLIENT', 'LIST',
+        'TYPE', $_) =~ / age=(\d+)/g } 'pubsub', 'normal';
+    return $n[0] == 2 && $n[1] >= 4;
+}
+
+# whichever comes back first: that is as may be, where both have been well
+my $stayed = 0;
+both('/stays');
+
+for (1 .. 4) {
+    GatewayProcess::wait_for(5, sub { connected(2) });
+    $redis->command('CLIENT', 'KILL', 'TYPE', $_) for 'normal', 'pubsub';
+    GatewayProcess::wait_for(5, sub { connected(0) });
+    up($_, 1) for $one, $two;
+    $stayed += grep { status($_, '/stays') eq 'HIT' } $one, $two;
+    both('/stays');
+}
+
+is($stayed, 8, 'nor where the connection for commands was lost with it');
+
 
 
 # --- a reload while Redis hangs: who waits for it is answered in time
