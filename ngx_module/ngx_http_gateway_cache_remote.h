@@ -169,6 +169,14 @@ void ngx_http_gateway_purge_pump(ngx_http_gateway_cache_op_t *op);
 /* Keeps it to do it again; it may be gone on return. */
 void ngx_http_gateway_purge_keep(ngx_http_gateway_cache_op_t *op);
 
+/* An error of Redis: where it will pass the op has failed, to be kept; doing
+ * it again would not help else. */
+void ngx_http_gateway_purge_refused(ngx_http_gateway_cache_op_t *op,
+    redisReply *reply);
+
+/* Whether this worker keeps as many as it may. */
+ngx_uint_t ngx_http_gateway_purge_full(void);
+
 /* It is done. */
 void ngx_http_gateway_purge_paid(ngx_http_gateway_cache_op_t *op);
 

@@ -101,7 +101,11 @@ ngx_http_gateway_cache_remote_tick(ngx_http_gateway_redis_t *redis,
 {
     ngx_http_gateway_cache_zone_t *zone = data;
 
-    if (!zone->sh->lost || !ngx_http_gateway_redis_up(redis)) {
+    /* where this one would be lost too it waits */
+
+    if (!zone->sh->lost || !ngx_http_gateway_redis_up(redis)
+        || ngx_http_gateway_purge_full())
+    {
         return;
     }
 

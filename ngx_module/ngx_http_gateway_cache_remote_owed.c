@@ -47,6 +47,47 @@ ngx_http_gateway_purge_owe(ngx_http_gateway_cache_zone_t *zone,
 }
 
 
+ngx_uint_t
+ngx_http_gateway_purge_full(void)
+{
+    return ngx_http_gateway_purge_nkept >= NGX_HTTP_GATEWAY_PURGE_KEPT;
+}
+
+
+/* Before Redis 7 the error of what a script has called stands in the script's
+ * own. */
+
+void
+ngx_http_gateway_purge_refused(ngx_http_gateway_cache_op_t *op,
+    redisReply *reply)
+{
+    ngx_uint_t  i;
+
+    static char  *passing[] = { "BUSY ", "MISCONF ", "NOREPLICAS " };
+
+    for (i = 0; i < sizeof(passing) / sizeof(passing[0]); i++) {
+
+        if (ngx_strstr(reply->str, passing[i]) == NULL) {
+            continue;
+        }
+
+        if (!op->failed && !op->kept) {
+            ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                          "gateway_cache \"%V\": Redis cannot purge now, it "
+                          "is done later: %s", &op->job.zone->name,
+                          reply->str);
+        }
+
+        op->failed = 1;
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                  "gateway_cache \"%V\": Redis could not purge: %s",
+                  &op->job.zone->name, reply->str);
+}
+
+
 void
 ngx_http_gateway_purge_paid(ngx_http_gateway_cache_op_t *op)
 {
@@ -176,7 +217,7 @@ ngx_http_gateway_purge_keep(ngx_http_gateway_cache_op_t *op)
         return;
     }
 
-    if (ngx_http_gateway_purge_nkept >= NGX_HTTP_GATEWAY_PURGE_KEPT
+    if (ngx_http_gateway_purge_full()
         || ngx_http_gateway_slot >= GW_STORE_SLOTS)
     {
         /* too many: then everything is purged */

@@ -83,13 +83,14 @@ ngx_http_gateway_purge_came(ngx_http_gateway_cache_op_t *op,
         return 1;
     }
 
-    /* doing it again would not help */
+    if (reply->type == REDIS_REPLY_ERROR) {
+        ngx_http_gateway_purge_refused(op, reply);
+        return 0;
+    }
 
     ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                  "gateway_cache \"%V\": Redis could not purge%s%s",
-                  &op->job.zone->name,
-                  reply->type == REDIS_REPLY_ERROR ? ": " : "",
-                  reply->type == REDIS_REPLY_ERROR ? reply->str : "");
+                  "gateway_cache \"%V\": unexpected answer of Redis to a "
+                  "purge", &op->job.zone->name);
 
     return 0;
 }

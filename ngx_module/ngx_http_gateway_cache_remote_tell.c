@@ -57,9 +57,7 @@ ngx_http_gateway_purge_told(void *data, redisReply *reply)
         op->failed = 1;
 
     } else if (reply->type == REDIS_REPLY_ERROR) {
-        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                      "gateway_cache \"%V\": could not tell other nodes of a "
-                      "purge: %s", &op->job.zone->name, reply->str);
+        ngx_http_gateway_purge_refused(op, reply);
     }
 
     ngx_http_gateway_purge_pump(op);

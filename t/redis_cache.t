@@ -470,6 +470,26 @@ is($one->http('DELETE', '/purge/full')->{body}, '{"purged":1}', 'a purge');
 ok(gone($two, '/full'), 'reaches the other node');
 $redis->command('CONFIG', 'SET', 'maxmemory', 0);
 
+both('/later', '/tag/later', '/later/p');
+$redis->command('CONFIG', 'SET', 'min-replicas-to-write', 1);
+
+for my $json ('{"keys":["/later"]}', '{"tags":["later"]}',
+    '{"pattern":"/later/*"}')
+{
+    is(purge($one, $json), '{"purged":1}',
+        "a Redis that takes no writes for now: $json");
+}
+
+$redis->command('CONFIG', 'SET', 'min-replicas-to-write', 0);
+
+for my $uri ('/later', '/tag/later', '/later/p') {
+    $asked = $origin->requests($uri);
+    ok(GatewayProcess::wait_for(5, sub {
+        status($two, $uri);
+        $origin->requests($uri) > $asked;
+    }), 'is purged when it does');
+}
+
 both('/gone');
 my %dropped = map { $_ => scalar(() = $_->error_log =~ /level 1 is purged/g) }
     $one, $two;
