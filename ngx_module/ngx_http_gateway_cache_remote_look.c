@@ -213,7 +213,15 @@ ngx_http_gateway_cache_remote_look(ngx_http_gateway_cache_ctx_t *ctx,
         }
     }
 
-    return ngx_http_gateway_cache_hold(ctx) == NGX_OK ? NGX_AGAIN : NGX_ERROR;
+    if (ngx_http_gateway_cache_hold(ctx) == NGX_OK) {
+        return NGX_AGAIN;
+    }
+
+    /* the request ends, and may take its time for it */
+
+    ngx_http_gateway_cache_remote_cancel(ctx);
+
+    return NGX_ERROR;
 }
 
 

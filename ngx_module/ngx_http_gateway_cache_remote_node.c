@@ -62,6 +62,7 @@ ngx_http_gateway_cache_remote_drop(ngx_http_gateway_cache_zone_t *zone,
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
                       "gateway_cache \"%V\": no memory to purge it",
                       &zone->name);
+        ngx_http_gateway_purge_owe(zone, 0, 1);
         return;
     }
 
@@ -127,15 +128,15 @@ ngx_http_gateway_cache_purge_others(ngx_http_gateway_cache_zone_t *zone,
     ngx_http_gateway_purge_t  *job;
 
     job = ngx_http_gateway_purge_create(zone);
-
-    if (job == NULL) {
-        return;
-    }
-
-    s = ngx_array_push(&job->keys);
+    s = job ? ngx_array_push(&job->keys) : NULL;
 
     if (s == NULL) {
-        ngx_destroy_pool(job->pool);
+        ngx_http_gateway_purge_owe(zone, 0, 1);
+
+        if (job) {
+            ngx_destroy_pool(job->pool);
+        }
+
         return;
     }
 
@@ -235,21 +236,23 @@ ngx_http_gateway_cache_remote_apply(ngx_http_gateway_cache_zone_t *zone,
     }
 
     job = ngx_http_gateway_purge_create(zone);
+    p = job ? ngx_pnalloc(job->pool, len) : NULL;
 
-    if (job == NULL) {
+    if (p == NULL) {
+        ngx_http_gateway_purge_owe(zone, 0, 1);
+
+        if (job) {
+            ngx_destroy_pool(job->pool);
+        }
+
         return;
     }
 
-    p = ngx_pnalloc(job->pool, len);
-    rc = NGX_ERROR;
+    ngx_memcpy(p, data, len);
+    text.data = p;
+    text.len = len;
 
-    if (p) {
-        ngx_memcpy(p, data, len);
-        text.data = p;
-        text.len = len;
-
-        rc = ngx_http_gateway_cache_remote_items(job, text);
-    }
+    rc = ngx_http_gateway_cache_remote_items(job, text);
 
     if (rc != NGX_OK) {
 

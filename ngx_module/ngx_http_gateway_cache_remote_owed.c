@@ -24,21 +24,14 @@ void
 ngx_http_gateway_purge_owe(ngx_http_gateway_cache_zone_t *zone,
     ngx_uint_t owes, ngx_uint_t lost)
 {
-    uint64_t   *word;
-
-    if (ngx_http_gateway_slot >= GW_STORE_SLOTS) {
-        return;
-    }
+    uint64_t   *word, bit;
 
     (void) ngx_http_gateway_cache_lock(zone);
 
-    word = &zone->sh->owes[ngx_http_gateway_slot / 64];
-
-    if (owes) {
-        *word |= (uint64_t) 1 << (ngx_http_gateway_slot % 64);
-
-    } else {
-        *word &= ~((uint64_t) 1 << (ngx_http_gateway_slot % 64));
+    if (ngx_http_gateway_slot < GW_STORE_SLOTS) {
+        word = &zone->sh->owes[ngx_http_gateway_slot / 64];
+        bit = (uint64_t) 1 << (ngx_http_gateway_slot % 64);
+        *word = owes ? *word | bit : *word & ~bit;
     }
 
     zone->sh->lost |= lost;
