@@ -391,11 +391,29 @@ ngx_http_gateway_purge_detached(ngx_http_gateway_cache_zone_t *zone,
 }
 
 
+ngx_uint_t
+ngx_http_gateway_purge_teller(ngx_array_t *a)
+{
+    ngx_uint_t                       i;
+    ngx_http_gateway_cache_zone_t  **zones;
+
+    zones = a->elts;
+
+    for (i = 0; i < a->nelts; i++) {
+        if (zones[i]->redis) {
+            return i;
+        }
+    }
+
+    return 0;
+}
+
+
 ngx_int_t
 ngx_http_gateway_cache_purge(ngx_http_request_t *r, ngx_array_t *keys,
     ngx_array_t *tags)
 {
-    ngx_uint_t                           i;
+    ngx_uint_t                           i, teller;
     ngx_http_gateway_cache_zone_t      **zones;
     ngx_http_gateway_cache_loc_conf_t   *clcf;
     ngx_http_gateway_cache_main_conf_t  *cmcf;
@@ -408,9 +426,10 @@ ngx_http_gateway_cache_purge(ngx_http_request_t *r, ngx_array_t *keys,
 
     cmcf = ngx_http_get_module_main_conf(r, ngx_http_gateway_cache_module);
     zones = cmcf->zones.elts;
+    teller = ngx_http_gateway_purge_teller(&cmcf->zones);
 
     for (i = 0; i < cmcf->zones.nelts; i++) {
-        if (ngx_http_gateway_purge_detached(zones[i], keys, tags, i == 0)
+        if (ngx_http_gateway_purge_detached(zones[i], keys, tags, i == teller)
             != NGX_OK)
         {
             return NGX_ERROR;

@@ -172,7 +172,7 @@ ngx_int_t
 ngx_http_gateway_cache_purge_object(ngx_str_t *object)
 {
     ngx_int_t                             rc;
-    ngx_uint_t                            i;
+    ngx_uint_t                            i, teller;
     ngx_http_gateway_purge_t             *job;
     ngx_http_gateway_cache_zone_t       **zones;
     ngx_http_gateway_cache_main_conf_t   *cmcf;
@@ -180,6 +180,7 @@ ngx_http_gateway_cache_purge_object(ngx_str_t *object)
     cmcf = ngx_http_cycle_get_module_main_conf(ngx_cycle,
                                                ngx_http_gateway_cache_module);
     zones = cmcf->zones.elts;
+    teller = ngx_http_gateway_purge_teller(&cmcf->zones);
 
     if (ngx_http_gateway_purge_asked >= NGX_HTTP_GATEWAY_PURGE_ASKED) {
         return NGX_BUSY;
@@ -192,8 +193,7 @@ ngx_http_gateway_cache_purge_object(ngx_str_t *object)
             return rc;
         }
 
-        if (i) {
-            /* it is told once */
+        if (i != teller) {
             job->payload.len = 0;
         }
 

@@ -57,6 +57,10 @@ ngx_http_gateway_purge_t *ngx_http_gateway_purge_create(
     ngx_http_gateway_cache_zone_t *zone);
 
 
+/* Which zone of a (pointers) tells of a purge of all of them: it is told
+ * once, and on all nodes where any of them is shared. */
+ngx_uint_t ngx_http_gateway_purge_teller(ngx_array_t *a);
+
 /* Tells the subscribers of every channel zone what was purged. */
 void ngx_http_gateway_purge_relay(ngx_http_gateway_purge_t *job);
 

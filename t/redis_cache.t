@@ -47,6 +47,8 @@ my $origin = GatewayOrigin->new(
         return ('200 OK', [$fresh], 'x' x 300_000) if $uri =~ m{^/large};
         return ('200 OK', [$fresh], "$body " . 'x' x 1000) if $uri =~ m{^/evict};
         return ('200 OK', [$fresh, 'Age: 100'], $body) if $uri =~ m{^/old};
+        return ('200 OK', ['Gateway-Invalidate: /p5'], $body)
+            if $uri =~ m{^/act};
         return ('200 OK', [$fresh], $body);
     }
 );
@@ -61,6 +63,7 @@ sub node {
     return GatewayNginx->new(
         workers => 2,
         http    => "gateway_redis r $url timeout=300ms;\n"
+            . "gateway_cache_zone alone:1m;\n"
             . 'gateway_cache_zone c:' . ($args{size} // '4m')
             . " redis=r max_object=400k;\naccess_log off;\n"
             . "gateway_channel_zone z:1m;\n"
@@ -78,6 +81,10 @@ sub node {
                 gateway_cache c;
                 gateway_cache_key \$request_uri;
                 gateway_cache_lock off;
+                proxy_pass http://127.0.0.1:$port;
+            }
+            location /act {
+                gateway_upstream_actions z;
                 proxy_pass http://127.0.0.1:$port;
             }
             location = /purge { gateway_cache_purge c; }
@@ -299,20 +306,27 @@ ok(gone($two, '/p2'), 'an unsafe method purges on all nodes');
 
 both('/cached');
 $one->http('DELETE', '/purge/cached');
+
+# what is asked for in the same ms may be from before
+my $then = time;
+GatewayProcess::wait_for(1, sub { time > $then + 0.002 });
 ok(gone($two, '/cached') && shared('/cached'), 'fetched anew by the other node');
 is(cached($one, '/cached'), 'REDIS', 'is there for who wants no other');
 
 
 # --- told to the subscribers of every node
 
-both('/p3', '/p4');
+both('/p3', '/p4', '/p5');
 my @subscribers = map { $two->client(path => $_) } '/sub', '/shared';
 $one->http('DELETE', "/purge/$_") for 'p3', 'p4';
+$one->http('GET', '/act');
 
 for my $ws (@subscribers) {
     like($ws->recv_message // '', qr{"keys":\["/p3"\]},
         'subscribers of another node are told');
     like($ws->recv_message // '', qr{"keys":\["/p4"\]}, 'once');
+    like($ws->recv_message // '', qr{"keys":\["/p5"\]},
+        'also where it is of all zones, of which the first is on its own');
     $ws->close;
 }
 
