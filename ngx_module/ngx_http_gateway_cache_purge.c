@@ -197,6 +197,7 @@ ngx_http_gateway_purge_slice(ngx_event_t *ev)
             /* in the next round; a worker that is to end waits for timers, but
              * not for posted events */
 
+            job->later = 1;
             ngx_add_timer(ev, 0);
             return;
         }
@@ -206,6 +207,7 @@ ngx_http_gateway_purge_slice(ngx_event_t *ev)
         job->local = 1;
 
         if (ngx_http_gateway_purge_remote(job) == NGX_AGAIN) {
+            job->later = 1;
             return;
         }
     }

@@ -290,29 +290,23 @@ ngx_http_gateway_purge_body(ngx_http_request_t *r)
 }
 
 
-static void
-ngx_http_gateway_purge_answer(ngx_http_gateway_purge_t *job)
+/* What the request is to be finalized with. */
+
+static ngx_int_t
+ngx_http_gateway_purge_send(ngx_http_request_t *r, uint64_t purged)
 {
-    ngx_http_gateway_purge_ctx_t *ctx = (ngx_http_gateway_purge_ctx_t *) job;
-
-    u_char              *p;
-    ngx_int_t            rc;
-    ngx_buf_t           *b;
-    ngx_chain_t          out;
-    ngx_http_request_t  *r;
-
-    r = ctx->request;
-
-    ngx_http_set_log_request(r->connection->log, r);
+    u_char       *p;
+    ngx_int_t     rc;
+    ngx_buf_t    *b;
+    ngx_chain_t   out;
 
     b = ngx_create_temp_buf(r->pool, sizeof("{\"purged\":}")
                                      + NGX_INT64_LEN);
     if (b == NULL) {
-        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
-        return;
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    p = ngx_sprintf(b->pos, "{\"purged\":%uL}", ctx->job.purge.purged);
+    p = ngx_sprintf(b->pos, "{\"purged\":%uL}", purged);
 
     b->last = p;
     b->last_buf = 1;
@@ -326,13 +320,40 @@ ngx_http_gateway_purge_answer(ngx_http_gateway_purge_t *job)
 
     rc = ngx_http_send_header(r);
 
-    if (rc == NGX_OK && !r->header_only) {
-        out.buf = b;
-        out.next = NULL;
-        rc = ngx_http_output_filter(r, &out);
+    if (rc != NGX_OK || r->header_only) {
+        return rc;
     }
 
-    ngx_http_finalize_request(r, rc);
+    out.buf = b;
+    out.next = NULL;
+
+    return ngx_http_output_filter(r, &out);
+}
+
+
+static void
+ngx_http_gateway_purge_answer(ngx_http_gateway_purge_t *job)
+{
+    ngx_http_gateway_purge_ctx_t *ctx = (ngx_http_gateway_purge_ctx_t *) job;
+
+    ngx_uint_t           later;
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+    c = r->connection;
+    later = job->later;
+
+    ngx_http_set_log_request(c->log, r);
+
+    ngx_http_finalize_request(r, ngx_http_gateway_purge_send(r,
+                                                      job->purge.purged));
+
+    /* from run() whoever called the handler does it */
+
+    if (later) {
+        ngx_http_run_posted_requests(c);
+    }
 }
 
 

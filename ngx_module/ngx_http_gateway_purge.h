@@ -33,6 +33,7 @@ struct ngx_http_gateway_purge_s {
     ngx_http_gateway_cache_op_t    *op;        /* in level 2 */
     unsigned                        matched:1; /* the pattern is done */
     unsigned                        local:1;   /* level 1 only */
+    unsigned                        later:1;   /* run() has returned before */
 };
 
 

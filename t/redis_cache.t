@@ -585,12 +585,18 @@ $client->write(GatewaySocket::request('GET', '/hangs', close => 1));
 my $purger = $patient->connect;
 $purger->write(GatewaySocket::request('POST', '/purge',
     body => '{"keys":["b"]}', close => 1));
+my $impatient = $patient->connect;
+$impatient->write(GatewaySocket::request('POST', '/purge',
+    body => '{"keys":["c"]}'));
 
-# in the same worker, so the other two are on their way
+# in the same worker, so the others are on their way
 $patient->http('GET', '/status');
 $patient->reload;
 is(scalar($patient->old_worker_pids), 1, 'the old worker goes on');
 is($origin->requests('/hangs'), 0, 'it waits');
+
+# nothing is left of who does not, else the worker aborts
+$impatient->abort;
 
 my $answer = $client->response('GET', 15);
 is($answer && $answer->{status}, 200, 'and answers, with what upstream says');
