@@ -447,9 +447,19 @@ $start = time;
 is(status($one, '/hang/a'), 'MISS', 'a miss is one');
 cmp_ok(time - $start, '<', 0.9, 'after the timeout');
 up($one, 0);
-$start = time;
-is(status($one, '/hang/b'), 'MISS', 'and the next');
-cmp_ok(time - $start, '<', 0.25, 'at once');
+
+# each of the two workers finds out by itself
+my ($misses, $slow) = (0, 0);
+
+for (1 .. 8) {
+    $start = time;
+    $misses++ if status($one, "/hang/b$_") eq 'MISS';
+    $slow++ if time - $start >= 0.25;
+}
+
+is($misses, 8, 'so are the next');
+cmp_ok($slow, '<=', 1, 'at once');
+
 $start = time;
 is($one->http('DELETE', '/purge/hang')->{status}, 200, 'a purge is answered');
 cmp_ok(time - $start, '<', 0.9, 'in time');
