@@ -96,13 +96,30 @@ ngx_http_gateway_purge_came(ngx_http_gateway_cache_op_t *op,
 }
 
 
-/* Tags that what was purged had: a line each. */
+/* More tags than are kept, or no memory for one: all is purged then, from the
+ * beginning. */
+
+static void
+ngx_http_gateway_purge_all(ngx_http_gateway_cache_op_t *op)
+{
+    ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                  "gateway_cache \"%V\": what was purged had too many tags "
+                  "to cascade, everything is purged", &op->job.zone->name);
+
+    op->job.pattern = gw_str("*");
+    op->job.purge.cascade = false;
+    op->others.nelts = 0;
+    op->failed = 1;
+}
+
+
+/* Tags that what was purged had: a line each, and each once. */
 
 static void
 ngx_http_gateway_purge_found(ngx_http_gateway_cache_op_t *op,
     redisReply *reply)
 {
-    u_char      *p, *last, *end;
+    u_char      *p, *last, *end, *text;
     gw_str_t    *s, *known;
     ngx_uint_t   i;
 
@@ -129,26 +146,22 @@ ngx_http_gateway_purge_found(ngx_http_gateway_cache_op_t *op,
             }
         }
 
-        if (end == p || end - p > GW_CACHE_TAG_MAX || i < op->others.nelts
-            || i >= NGX_HTTP_GATEWAY_PURGE_OTHERS)
-        {
+        if (end == p || end - p > GW_CACHE_TAG_MAX || i < op->others.nelts) {
             continue;
         }
 
-        s = ngx_array_push(&op->others);
-        if (s == NULL) {
+        text = ngx_pnalloc(op->job.pool, end - p);
+        s = i < NGX_HTTP_GATEWAY_PURGE_OTHERS ? ngx_array_push(&op->others)
+                                              : NULL;
+
+        if (text == NULL || s == NULL) {
+            ngx_http_gateway_purge_all(op);
             return;
         }
 
+        ngx_memcpy(text, p, end - p);
+        s->data = text;
         s->len = end - p;
-        s->data = ngx_pnalloc(op->job.pool, s->len);
-
-        if (s->data == NULL) {
-            op->others.nelts--;
-            return;
-        }
-
-        ngx_memcpy((u_char *) s->data, p, s->len);
     }
 }
 

@@ -38,6 +38,11 @@ my $origin = GatewayOrigin->new(
         return ('200 OK', ['Cache-Control: max-age=2, '
                 . 'stale-while-revalidate=600'], $body)
             if $uri =~ m{^/swr};
+        return ('200 OK', [$fresh, 'Cache-Tag: '
+                . join ' ', map { "m$1.$_" } 1 .. 64], $body)
+            if $uri =~ m{^/many/(\d+)};
+        return ('200 OK', [$fresh, "Cache-Tag: m$1.64"], $body)
+            if $uri =~ m{^/sibling/(\d+)};
         return ('200 OK', [$fresh, "Cache-Tag: $1 all"], $body)
             if $uri =~ m{^/tag/(\w+)};
         return ('200 OK', [$fresh, 'Cache-Tag: slow'], $body, 1)
@@ -299,6 +304,16 @@ both('/tag/a', '/tag/b', '/tag/c');
 is(purge($one, '{"keys":["/tag/a"],"cascade":true}'), '{"purged":3}',
     'by key, with all that shares a tag');
 ok(gone($two, $_), 'gone from the other node') for '/tag/a', '/tag/b';
+
+# of more tags than are kept for it
+status($one, $_) for map { ("/many/$_", "/sibling/$_") } 1 .. 70;
+GatewayProcess::wait_for(3, sub {
+    @{ $redis->command('KEYS', 'gw:*o:c:/sibling/*') } == 70 });
+purge($one, '{"pattern":"/many/*","cascade":true}');
+ok(GatewayProcess::wait_for(5, sub {
+    !@{ $redis->command('KEYS', 'gw:*o:c:/sibling/*') } }),
+    'with all that shares one of thousands of tags');
+both('/old');
 
 both('/p2');
 $one->http('POST', '/p2', body => 'x');
