@@ -304,6 +304,7 @@ ngx_http_gateway_cache_adopt(ngx_pool_t *pool, gw_str_t fields,
     gw_str_t          left;
     ngx_uint_t        kind;
     gw_field_t        plain;
+    gw_fields_t       none;
     gw_wire_field_t   f;
 
     static ngx_str_t  location[] = {
@@ -326,7 +327,14 @@ ngx_http_gateway_cache_adopt(ngx_pool_t *pool, gw_str_t fields,
     text->data = p;
     *n = 0;
 
+    ngx_memzero(&none, sizeof(none));
+
     while (gw_wire_field(&fields, &f)) {
+
+        if (!gw_cache_keeps(none, f.name)) {
+            return NGX_DECLINED;
+        }
+
         ngx_strlow(p, (u_char *) f.name.data, f.name.len);
         kind = ngx_http_gateway_cache_kind(p, f.name.len);
 

@@ -52,6 +52,8 @@ my $origin = GatewayOrigin->new(
         return ('200 OK', [$fresh], 'x' x 300_000) if $uri =~ m{^/large};
         return ('200 OK', [$fresh], "$body " . 'x' x 1000) if $uri =~ m{^/evict};
         return ('200 OK', [$fresh, 'Age: 100'], $body) if $uri =~ m{^/old};
+        return ('200 OK', [$fresh, 'X-Something-Else1: chunked'], $body)
+            if $uri =~ m{^/hop};
         return ('200 OK', ['Gateway-Invalidate: /p5'], $body)
             if $uri =~ m{^/act};
         return ('200 OK', [$fresh], $body);
@@ -431,6 +433,16 @@ sub two_forgets {
         for '', 'x', '1-1 ', '1-1 z', '1-1 z1:cx9:', '1-1 z1:ck99999999999:';
     sleep 0.1;
 }
+
+is(status($one, '/hop'), 'MISS', 'stored');
+shared('/hop');
+my ($hop) = @{ $redis->command('KEYS', 'gw:*o:c:/hop') };
+my $value = $redis->command('HGET', $hop, '-');
+ok($value =~ s/X-Something-Else1/Transfer-Encoding/, 'with another field');
+$redis->command('HSET', $hop, '-', $value);
+($status, $second) = get($two, '/hop');
+is($status, 'MISS', 'a field that is never stored is not taken');
+ok(!$second->{headers}{'transfer-encoding'}, 'nor sent');
 
 GatewayProcess::wait_for(2, sub { shared('/g') });
 $redis->command('DEL', $key);
