@@ -204,20 +204,27 @@ ngx_http_gateway_redis_hello(ngx_http_gateway_redis_link_t *link)
 }
 
 
-/* Of AUTH and SELECT: "+OK". Redis's errors tell no secret. */
+/* Of AUTH and SELECT: "+OK". Redis's errors tell no secret, but for "unknown
+ * command 'AUTH', with args beginning with: ...". */
 
 static void
 ngx_http_gateway_redis_hello_ready(void *data, redisReply *reply)
 {
+    char                           *text, *args;
+    size_t                          len;
     ngx_http_gateway_redis_link_t  *link;
 
-    if (reply && reply->type != REDIS_REPLY_STATUS) {
-        link = data;
-        ngx_http_gateway_redis_link_fail(link, "it refuses AUTH or SELECT: "
-                                         "%s",
-                                         reply->type == REDIS_REPLY_ERROR
-                                         ? reply->str : "no status");
+    if (reply == NULL || reply->type == REDIS_REPLY_STATUS) {
+        return;
     }
+
+    link = data;
+    text = reply->type == REDIS_REPLY_ERROR ? reply->str : "no status";
+    args = ngx_strstr(text, ", with args");
+    len = args ? (size_t) (args - text) : ngx_strlen(text);
+
+    ngx_http_gateway_redis_link_fail(link, "it refuses AUTH or SELECT: %*s",
+                                     len, text);
 }
 
 

@@ -270,6 +270,11 @@ refuses("gateway_redis r redis://gate:%25secreT\@$where;", 'WRONGPASS',
 refuses('gateway_redis r ' . $guarded->url(99) . ';', 'out of range',
     'a wrong database');
 
+# which answers what it does not know with what it was given
+my $ignorant = GatewayRedis->new(config => 'rename-command AUTH ""');
+refuses("gateway_redis r redis://:%25secret\@127.0.0.1:@{[$ignorant->port]};",
+    q(unknown command 'AUTH'), 'a server without AUTH');
+
 my $local = GatewayRedis->new(unix => 1);
 connects('gateway_redis r ' . $local->url(2) . ';', 'a Unix socket');
 refuses('gateway_redis r unix:%PREFIX%/nothing;', 'No such file',
