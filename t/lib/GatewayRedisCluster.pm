@@ -118,8 +118,10 @@ sub _any {
 }
 
 
+# Of a key; of a slot by number that one.
 sub slot {
     my ($self, $key) = @_;
+    return $key if $key =~ /^\d+$/;
     return $self->_any->command('CLUSTER', 'KEYSLOT', $key);
 }
 
@@ -128,7 +130,7 @@ sub slot {
 sub owner {
     my ($self, $key, $by) = @_;
 
-    my $slot = $key =~ /^\d+$/ ? $key : $self->slot($key);
+    my $slot = $self->slot($key);
 
     for my $range (@{ ($by || $self->_any)->command('CLUSTER', 'SLOTS') }) {
         return $self->_by_id($range->[2][2])
