@@ -255,6 +255,7 @@ struct ngx_http_gateway_redis_s {
     ngx_array_t                         uses;
     ngx_http_gateway_metric_t          *seconds;
     ngx_str_t                           label;     /* name="..." */
+    uint32_t                            place;     /* digest of servers */
     ngx_shm_zone_t                     *zone;
     u_char                             *file;      /* of the first use */
     ngx_uint_t                          line;
@@ -431,7 +432,8 @@ void ngx_http_gateway_redis_share_tick(ngx_http_gateway_redis_t *redis);
  * several); not any more. */
 void ngx_http_gateway_redis_share_subscribed(ngx_http_gateway_redis_t *redis,
     u_char *run_id);
-/* The run id, while the node is subscribed; else 0. */
+/* The run id, while the node is subscribed; else 0. Also 0 where the leader is
+ * still one of before a reload that moves on to other servers. */
 ngx_uint_t ngx_http_gateway_redis_share_server(
     ngx_http_gateway_redis_t *redis, u_char *run_id);
 void ngx_http_gateway_redis_share_lost(ngx_http_gateway_redis_t *redis);

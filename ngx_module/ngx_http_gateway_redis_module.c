@@ -404,6 +404,12 @@ ngx_http_gateway_redis_params(ngx_conf_t *cf,
     redis->servers = servers.elts;
     redis->nservers = servers.nelts;
 
+    for (i = 0; i < redis->nservers; i++) {
+        redis->place = redis->place * 31
+                       + ngx_murmur_hash2(redis->servers[i].name.data,
+                                          redis->servers[i].name.len);
+    }
+
     return NGX_OK;
 }
 

@@ -22,6 +22,7 @@
  *     id            this node's
  *     leader        its slot + 1; 0: none
  *     led           when it last said so
+ *     place         of its servers, by its configuration
  *     generation    0 while not all is subscribed to
  *     generations   the last one given
  *     silent        when that ended
@@ -44,6 +45,7 @@ struct ngx_http_gateway_redis_shctx_s {
     u_char                          id[NGX_HTTP_GATEWAY_NODE_LEN];
     ngx_uint_t                      leader;
     ngx_msec_t                      led;
+    uint32_t                        place;
     uint64_t                        generation;
     uint64_t                        generations;
     ngx_msec_t                      silent;
@@ -198,6 +200,7 @@ ngx_http_gateway_redis_share_lead(ngx_http_gateway_redis_t *redis)
     if (ngx_http_gateway_redis_share_free(redis->sh)) {
         redis->sh->leader = ngx_http_gateway_slot + 1;
         redis->sh->led = ngx_current_msec;
+        redis->sh->place = redis->place;
         redis->leads = 1;
 
         ngx_http_gateway_redis_share_silent(redis->sh);
@@ -677,7 +680,8 @@ ngx_http_gateway_redis_share_server(ngx_http_gateway_redis_t *redis,
 
     ngx_shmtx_lock(&redis->shpool->mutex);
 
-    known = (redis->sh->generation != 0);
+    known = redis->sh->generation != 0
+            && (redis->sh->place == redis->place || ngx_exiting);
     ngx_memcpy(run_id, redis->sh->run_id, sizeof(redis->sh->run_id));
 
     ngx_shmtx_unlock(&redis->shpool->mutex);

@@ -231,6 +231,11 @@ ok(GatewayProcess::wait_for(8 * $SLOW, sub { connected() >= $connected + 4 }),
 is(lines($stray), 1, 'and has said so once');
 ok(becomes($nginx, 1), 'the others are up');
 
+for my $new ($nginx->worker_pids) {
+    is(lines(qr/\[error\] $new#.* "r" is away/), 0,
+        'they did not follow the leader of before');
+}
+
 $asks->close;
 $held->close;
 $nginx->stop;
