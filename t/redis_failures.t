@@ -481,9 +481,9 @@ sub failure {
 
     check_together('Cluster', @nodes);
 
-    # the one that has the limit's counts
-    my ($counts) = grep {/\}w:l:/}
-        map { @{ $_->command('KEYS', 'gw:*') } } $cluster->nodes;
+    # the one that has the limit's counts, where there is a limit
+    my ($counts) = ((grep {/\}w:l:/}
+        map { @{ $_->command('KEYS', 'gw:*') } } $cluster->nodes), 'gw:{0}');
     my $dead = $cluster->owner($counts);
     $dead->kill;
     check_alone('a master of the Cluster is gone', $_) for @nodes;
