@@ -56,11 +56,15 @@ sub wait_for {
 }
 
 
-# A port of 127.0.0.1 that nobody listens on now. Ports under the ephemeral
-# range, so that no outgoing connection takes one in the meantime.
+# A port of 127.0.0.1 that nobody listens on now, another one each time. Ports
+# under the ephemeral range, so that no outgoing connection takes one in the
+# meantime.
+my %given;
+
 sub free_port {
     for (1 .. 1000) {
         my $port = 10000 + int rand 20000;
+        next if $given{$port}++;
 
         my $socket = IO::Socket::INET->new(
             LocalAddr => '127.0.0.1',
