@@ -152,7 +152,8 @@ ngx_http_gateway_redis_cluster_tidy(ngx_http_gateway_redis_cluster_ctx_t *ctx)
 }
 
 
-/* It is up when one master is, and all have been tried. */
+/* It is up when one master is, and all have been tried; but gateway_redis_up
+ * is 0 while this worker lacks one, as it is without the slots there. */
 
 static void
 ngx_http_gateway_redis_cluster_check(ngx_http_gateway_redis_cluster_ctx_t *ctx,
@@ -193,6 +194,10 @@ ngx_http_gateway_redis_cluster_check(ngx_http_gateway_redis_cluster_ctx_t *ctx,
     } else if (link && ready == 0 && untried == 0) {
         ngx_http_gateway_redis_is_down(ctx->redis, &link->server->name,
                                        link->reason);
+    }
+
+    if (ctx->redis->up) {
+        ngx_http_gateway_redis_share_away(ctx->redis, ready < masters);
     }
 }
 

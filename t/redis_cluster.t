@@ -35,9 +35,9 @@ END_CONFIG
 
 
 sub start {
-    my ($url, $n) = @_;
+    my ($url, $n, $workers) = @_;
 
-    return GatewayNodes->new(n => $n, url => $url, workers => 1,
+    return GatewayNodes->new(n => $n, url => $url, workers => $workers || 1,
         options => 'timeout=500ms', http => $HTTP, config => $CONFIG);
 }
 
@@ -236,6 +236,41 @@ subtest 'a user without COMMAND' => sub {
 
     ok($nodes->wait_up, 'up');
     placed_ok($cluster, 'has sharded topics');
+    $nodes->stop;
+};
+
+
+# Whichever of the two workers it is.
+subtest 'a worker lacks a master' => sub {
+    my $cluster = GatewayRedisCluster->new;
+    my $nodes = start($cluster->url, 1, 2);
+    my ($node) = $nodes->all;
+
+    ok($nodes->wait_up, 'up');
+
+    my $asks = ($cluster->nodes)[1]->connect;
+    # but for who asks
+    my $clients = sub {
+        my ($type) = @_;
+        return scalar grep { / name= / && !/ cmd=client/ } split /\n/,
+            $asks->command('CLIENT', 'LIST', 'TYPE', $type);
+    };
+
+    # one can come back: so many others there are, and who asks, and the links
+    # between the servers
+    $asks->command('CONFIG', 'SET', 'maxclients',
+        2 + $clients->('pubsub') + $clients->('replica')
+            + @{ $asks->command('CLUSTER', 'LINKS') });
+    $asks->command('CLIENT', 'KILL', 'TYPE', 'normal');
+    ok(GatewayProcess::wait_for(10, sub { $clients->('normal') == 1 }),
+        'one is back');
+    ok(!GatewayProcess::wait_for(0.5, sub {
+        $nodes->metric($node, 'gateway_redis_up', name => 'r')
+    }), 'not up, as long as the other is not');
+
+    $asks->command('CONFIG', 'SET', 'maxclients', 10000);
+    ok($nodes->wait_up, 'up with both');
+    $asks->close;
     $nodes->stop;
 };
 
